@@ -1,0 +1,409 @@
+"""The configuration: one frozen tree of models, every field documented with its unit.
+
+This is the only place where a setting has a default. Files are read by `hifitse.config_files`.
+"""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from hifitse import bands as band_layouts
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[float, Field(gt=0)]
+NonNegative = Annotated[float, Field(ge=0)]
+Count = Annotated[int, Field(ge=1)]
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
+
+
+def _ascending(value: tuple[float, float]) -> tuple[float, float]:
+    if value[0] > value[1]:
+        raise ValueError(f"a range goes from low to high, but {value[0]} > {value[1]}")
+    return value
+
+
+Range = Annotated[tuple[float, float], AfterValidator(_ascending)]
+IntRange = Annotated[tuple[int, int], AfterValidator(_ascending)]
+
+
+class Section(BaseModel):
+    """Base of every section: frozen, no unknown keys, documented fields, no silent bool-to-number."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False, validate_default=True
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _bools_are_not_numbers(cls, values: Any) -> Any:
+        for key, value in values.items() if isinstance(values, dict) else ():
+            field = cls.model_fields.get(key)
+            if isinstance(value, bool) and field is not None and field.annotation in (int, float):
+                raise ValueError(f"{key}: expected a number, not {str(value).lower()}")
+        return values
+
+
+class AudioConfig(Section):
+    sample_rate: Annotated[int, Field(ge=4000, le=192000)] = 48000
+    """Rate of everything the model hears, in Hz; files of any other rate are resampled."""
+    mixture_seconds: Positive = 4.0
+    """Length of a training mixture, in seconds."""
+    reference_seconds: Positive = 4.0
+    """Length of a reference utterance, in seconds."""
+
+    @property
+    def mixture_samples(self) -> int:
+        return round(self.mixture_seconds * self.sample_rate)
+
+    @property
+    def reference_samples(self) -> int:
+        return round(self.reference_seconds * self.sample_rate)
+
+
+class SimulatedRooms(Section):
+    num_rooms: Count = 200
+    """How many room impulse responses to simulate, once, at the start."""
+    rt60_seconds: Range = (0.15, 0.6)
+    """Range of the reverberation time, in seconds."""
+    size_meters: Range = (3.0, 10.0)
+    """Range of the length and the width of a room, in metres; its height is between 2.4 and 4."""
+
+
+class DataConfig(Section):
+    speech: tuple[Path, ...] = Field(min_length=1)
+    """Speech corpora: folders laid out as <root>/<speaker>/**/<file>, or JSONL manifests."""
+    noise: tuple[Path, ...] = ()
+    """Noise corpora: folders of files, or JSONL manifests. Empty: no recorded noise."""
+    rir: tuple[Path, ...] = ()
+    """Room impulse responses: folders of files, or JSONL manifests. Empty: no recorded rooms."""
+    generated_noise: bool = False
+    """Without noise corpora, mix in generated noise (white to brown, drawn for each scene)."""
+    simulated_rooms: SimulatedRooms | None = None
+    """Without RIR corpora, convolve with simulated rooms (needs the extra `rooms`)."""
+    exclude: tuple[str, ...] = ("*_mic2.*",)
+    """File name patterns to leave out (the default skips the second microphone of VCTK)."""
+    split: Literal["auto", "speaker", "utterance"] = "auto"
+    """What validation holds out: whole speakers, or utterances of every speaker where speakers are too few."""
+    held_out_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.05
+    """Share of the speakers (or of each speaker's utterances) that only validation hears."""
+    num_workers: Annotated[int, Field(ge=0)] = 4
+    """Loader processes that render scenes; 0 renders in the training process."""
+    prefetch: Count = 4
+    """Micro-batches that each loader process renders ahead."""
+
+    @field_validator("speech", "noise", "rir", mode="before")
+    @classmethod
+    def _one_or_several(cls, value: Any) -> Any:
+        if value is None:
+            return ()
+        return (value,) if isinstance(value, str | Path) else value
+
+
+class ReferenceNoise(Section):
+    probability: Fraction = 0.5
+    """Share of the references that get noise and a room, once the ramp is over."""
+    ramp_start_step: Annotated[int, Field(ge=0)] = 0
+    """Step at which that share starts to grow from 0."""
+    ramp_end_step: Annotated[int, Field(ge=0)] = 0
+    """Step from which that share holds."""
+    snr_db: Range = (5.0, 20.0)
+    """Level of the reference speech over its noise, in dB."""
+
+    @model_validator(mode="after")
+    def _ramp_ascends(self) -> "ReferenceNoise":
+        if self.ramp_start_step > self.ramp_end_step:
+            raise ValueError(f"ramp_start_step {self.ramp_start_step} is after ramp_end_step {self.ramp_end_step}")
+        return self
+
+
+class MixingConfig(Section):
+    num_interferers: IntRange = (1, 3)
+    """How many other speakers talk in a mixture, both ends included."""
+    level_db: Range = (-28.0, -20.0)
+    """RMS level of the target (in TA scenes: the level it would have had), in dB below full scale."""
+    sir_db: Range = (-5.0, 5.0)
+    """Level of the target over each interferer, in dB."""
+    snr_db: Range = (-5.0, 15.0)
+    """Level of all speech in the mixture over the noise, in dB."""
+    noise_probability: Fraction = 1.0
+    """Share of the mixtures that have noise."""
+    rir_probability: Fraction = 1.0
+    """Share of the voices that are heard in a room; the target is then the reverberant voice."""
+    speeds: tuple[Annotated[float, Field(ge=0.5, le=2)], ...] = Field(default=(0.9, 1.0, 1.1), min_length=1)
+    """Speed factors a voice may get; a target and its reference always share one."""
+    reference_noise: ReferenceNoise = ReferenceNoise()
+    """Noise in the reference, and how it grows over the training."""
+    reference_dropout: Fraction = 0.1
+    """Share of the training scenes whose reference is replaced by digital silence (no reference)."""
+    peak_limit: Annotated[float, Field(gt=0, le=1)] = 0.95
+    """Mixtures that peak above this are scaled down to it, the target with them."""
+    min_target_seconds: NonNegative = 0.5
+    """A TP scene is drawn again until its target is above silence_db for this long, in seconds."""
+    silence_db: float = -60.0
+    """Level below which a 20 ms frame of a recording counts as silent, in dB below full scale."""
+
+    @field_validator("num_interferers")
+    @classmethod
+    def _someone_else_talks(cls, value: IntRange) -> IntRange:
+        if value[0] < 1:
+            raise ValueError(f"a mixture needs at least 1 interferer, not {value[0]}")
+        return value
+
+
+class Phase(Section):
+    name: Name
+    """Name of the phase, e.g. tp or tp_ta."""
+    until: Count | None = None
+    """Step at which the phase ends (steps below it belong to it); the last phase has none."""
+    absent_ratio: Annotated[float, Field(ge=0, lt=1)]
+    """Share of the scenes without the target speaker; they are spread evenly over the steps."""
+    num_interferers: IntRange | None = None
+    """In this phase, instead of mixing.num_interferers."""
+    sir_db: Range | None = None
+    """In this phase, instead of mixing.sir_db, in dB."""
+    snr_db: Range | None = None
+    """In this phase, instead of mixing.snr_db, in dB."""
+
+
+class StftConfig(Section):
+    n_fft: Annotated[int, Field(ge=16, multiple_of=2)]
+    """FFT size, in samples."""
+    window: Annotated[int, Field(ge=16)]
+    """Length of the Hann window, in samples."""
+    hop: Annotated[int, Field(ge=4)]
+    """Shift between frames, in samples; at most half the window, and a divisor of it."""
+
+    @model_validator(mode="after")
+    def _reconstructs(self) -> "StftConfig":
+        if self.window > self.n_fft:
+            raise ValueError(f"window {self.window} is longer than n_fft {self.n_fft}")
+        if self.window % self.hop or self.window < 2 * self.hop:
+            raise ValueError(f"hop {self.hop} must divide window {self.window} at least twice")
+        return self
+
+    @property
+    def num_bins(self) -> int:
+        return self.n_fft // 2 + 1
+
+
+class GridConfig(Section):
+    kind: Literal["grid"]
+    """The band-split grid network of HiFi-TSE: LSTMs over bands and time, cross-attention to the reference."""
+    stft: StftConfig = StftConfig(n_fft=2048, window=960, hop=480)
+    """The STFT that the model works in."""
+    bands: Literal["hifi_tse_48k"] | Count | tuple[tuple[int, int], ...] = "hifi_tse_48k"
+    """A named layout, a number of bands to generate, or a list of [first bin, last bin]."""
+    feature_dim: Count = 128
+    """Features per band and frame."""
+    lstm_hidden: Count = 256
+    """Hidden size of each LSTM direction."""
+    num_blocks: Count = 6
+    """Grid blocks: LSTM over bands, LSTM over time, attention over time."""
+    num_heads: Count = 4
+    """Attention heads; a divisor of feature_dim."""
+    reinject_at: tuple[Annotated[int, Field(ge=0)], ...] = (0, 1, 2, 3, 4, 5)
+    """Blocks before which the reference is attended to once more."""
+    activation_checkpointing: bool = True
+    """Recompute each block in the backward pass: much less memory, about a third more time."""
+
+    @property
+    def band_layout(self) -> band_layouts.Bands:
+        if self.bands == "hifi_tse_48k":
+            return band_layouts.hifi_tse_48k()
+        if isinstance(self.bands, int):
+            return band_layouts.generated(self.stft.num_bins, self.bands)
+        return self.bands
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> "GridConfig":
+        if isinstance(self.bands, int) and 3 * self.bands > self.stft.num_bins:
+            raise ValueError(
+                f"bands: {self.bands} bands do not fit into {self.stft.num_bins} bins, use at most a third"
+            )
+        if problem := band_layouts.problem(self.band_layout, self.stft.num_bins):
+            raise ValueError(f"bands: {problem}")
+        if self.feature_dim % self.num_heads:
+            raise ValueError(f"num_heads {self.num_heads} does not divide feature_dim {self.feature_dim}")
+        if (
+            list(self.reinject_at) != sorted(set(self.reinject_at))
+            or max(self.reinject_at, default=0) >= self.num_blocks
+        ):
+            raise ValueError(
+                f"reinject_at {list(self.reinject_at)} must ascend and stay below num_blocks {self.num_blocks}"
+            )
+        return self
+
+
+class CompactConfig(Section):
+    kind: Literal["compact"]
+    """A small full-band masker, conditioned by a pooled reference embedding; learns fast on a CPU."""
+    stft: StftConfig = StftConfig(n_fft=256, window=256, hop=128)
+    """The STFT that the model works in."""
+    hidden: Count = 256
+    """Features per frame inside the network."""
+    num_layers: Count = 3
+    """Layers, each modulated by the reference embedding."""
+    embedding_dim: Count = 128
+    """Size of the reference embedding."""
+
+
+ModelConfig = Annotated[GridConfig | CompactConfig, Field(discriminator="kind")]
+
+
+class AbsentLoss(Section):
+    kind: Literal["hinge", "relative", "raw_db"] = "hinge"
+    """hinge: max(0, E - target_db). relative: energy over the mixture's, smooth. raw_db: E itself, which
+    pays for silence without end; only for reproducing that failure."""
+    target_db: float = -30.0
+    """hinge: level of the estimate that is silent enough, in dB below full scale."""
+    relative_floor: Positive = 0.01
+    """relative: estimate energy over mixture energy at which the term is 3 dB (0.01 is -20 dB)."""
+
+
+class LossConfig(Section):
+    ta_weight: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    """Weight w of the absent term; the SI-SDR term has 1 - w. In a phase without TA scenes: 0 and 1."""
+    absent: AbsentLoss = AbsentLoss()
+    """The term of TA scenes."""
+    amplitude_weight: NonNegative = 5.0
+    """Weight of the TP level anchor; 1 was measured to be too weak while the model cannot separate yet."""
+    phase_weight: NonNegative = 0.5
+    """Weight of the multi-resolution complex STFT term of TP scenes."""
+
+
+class TrainConfig(Section):
+    total_steps: Count = 500_000
+    """Optimizer steps in the whole training; the learning rate decays towards this step."""
+    batch_size: Count = 8
+    """Scenes per optimizer step, over all micro-batches and ranks."""
+    micro_batch_size: Count = 2
+    """Scenes that are in memory at once; changes nothing but memory and speed."""
+    validate_every: Count = 5000
+    """Steps between validations; each one also saves a checkpoint."""
+    checkpoint_every: Count = 5000
+    """Steps between checkpoints."""
+    log_every: Count = 100
+    """Steps between rows in metrics.jsonl."""
+    learning_rate: Positive = 2e-4
+    """Peak learning rate of AdamW."""
+    min_learning_rate: NonNegative = 1e-5
+    """Learning rate at the end of the cosine decay."""
+    warmup_steps: Annotated[int, Field(ge=0)] = 5000
+    """Steps over which the learning rate rises to its peak."""
+    rewarmup_steps: Annotated[int, Field(ge=0)] = 500
+    """Steps over which the learning rate rises back to its place after --reset-optimizer."""
+    betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = (0.8, 0.99)
+    """Momentum constants of AdamW."""
+    weight_decay: NonNegative = 0.01
+    """Decoupled weight decay of AdamW."""
+    clip_norm: Positive = 5.0
+    """Gradients with a larger norm are scaled down to it."""
+    ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.999
+    """Decay of the averaged weights, per step; they sit the exam and are the ones exported."""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Arithmetic of the model; auto: bfloat16 on a GPU, float32 on a CPU. Losses are always float32."""
+    deterministic: bool = False
+    """Use deterministic GPU kernels: exact resume there, somewhat slower."""
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> "TrainConfig":
+        if self.micro_batch_size > self.batch_size:
+            raise ValueError(f"micro_batch_size {self.micro_batch_size} is above batch_size {self.batch_size}")
+        if self.warmup_steps >= self.total_steps:
+            raise ValueError(f"warmup_steps {self.warmup_steps} must be below total_steps {self.total_steps}")
+        if self.min_learning_rate > self.learning_rate:
+            raise ValueError(f"min_learning_rate {self.min_learning_rate} is above learning_rate {self.learning_rate}")
+        return self
+
+
+class ValidationConfig(Section):
+    num_scenes: Annotated[int, Field(ge=2)] = 400
+    """Scenes in the fixed exam, the same for every checkpoint."""
+    absent_ratio: Annotated[float, Field(gt=0, lt=1)] = 0.2
+    """Share of TA scenes in the exam, kept exactly."""
+    batch_size: Count = 4
+    """Scenes that are in memory at once."""
+
+    @model_validator(mode="after")
+    def _has_both_kinds(self) -> "ValidationConfig":
+        num_absent = int(self.num_scenes * self.absent_ratio)
+        if not 0 < num_absent < self.num_scenes:
+            raise ValueError(
+                f"num_scenes {self.num_scenes} at absent_ratio {self.absent_ratio} gives {num_absent} TA scenes; "
+                "the exam needs TP and TA scenes"
+            )
+        return self
+
+
+class SelectionConfig(Section):
+    metric: str = "tp_si_sdr"
+    """Metric by which checkpoints are ranked."""
+    require: tuple[str, ...] = ("rms_ratio>=0.8", "rms_ratio<=1.25")
+    """Bounds that a checkpoint must keep to be ranked at all: SI-SDR alone does not see a silent model."""
+
+
+class Config(Section):
+    """Everything that defines an experiment."""
+
+    seed: Annotated[int, Field(ge=0)] = 0
+    """Seed of the initial weights and of every training scene."""
+    audio: AudioConfig = AudioConfig()
+    """Sample rate and lengths."""
+    data: DataConfig
+    """Where the recordings are, and how they are split and loaded."""
+    mixing: MixingConfig = MixingConfig()
+    """How scenes are mixed."""
+    curriculum: tuple[Phase, ...] = Field(min_length=1)
+    """The phases of the training, in order."""
+    model: ModelConfig
+    """The network."""
+    loss: LossConfig = LossConfig()
+    """The objective, shared by train, validate and smoke."""
+    train: TrainConfig = TrainConfig()
+    """The training loop."""
+    validation: ValidationConfig = ValidationConfig()
+    """The exam."""
+    selection: SelectionConfig = SelectionConfig()
+    """How the best checkpoint is chosen."""
+
+    @model_validator(mode="after")
+    def _phases_ascend(self) -> "Config":
+        names = [phase.name for phase in self.curriculum]
+        if len(set(names)) < len(names):
+            raise ValueError(f"curriculum: phase names must differ, not {names}")
+        last = 0
+        for phase in self.curriculum[:-1]:
+            if phase.until is None or phase.until <= last:
+                raise ValueError(
+                    f"curriculum: phase {phase.name} must end (until) after step {last}, not {phase.until}"
+                )
+            last = phase.until
+        if self.curriculum[-1].until is not None:
+            raise ValueError(f"curriculum: the last phase, {names[-1]}, lasts to train.total_steps; remove its until")
+        if last >= self.train.total_steps:
+            raise ValueError(
+                f"curriculum: phase {names[-1]} starts at {last}, after train.total_steps {self.train.total_steps}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _segments_fill_the_stft(self) -> "Config":
+        shortest = min(self.audio.mixture_samples, self.audio.reference_samples)
+        if shortest <= self.model.stft.n_fft:
+            raise ValueError(
+                f"audio: a segment of {shortest} samples is too short for model.stft.n_fft {self.model.stft.n_fft}"
+            )
+        if shortest <= 2048 and self.loss.phase_weight > 0:
+            raise ValueError("audio: segments must be longer than 2048 samples for loss.phase_weight above 0")
+        return self
+
+    @model_validator(mode="after")
+    def _targets_fit_in_segments(self) -> "Config":
+        shortest = min(self.audio.mixture_seconds, self.audio.reference_seconds)
+        if self.mixing.min_target_seconds >= shortest:
+            raise ValueError(
+                f"mixing: min_target_seconds {self.mixing.min_target_seconds} must be below the shortest segment, "
+                f"{shortest} seconds in audio"
+            )
+        return self
