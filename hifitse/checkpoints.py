@@ -1,0 +1,148 @@
+"""A checkpoint is one safetensors file: tensors, and JSON about them in the file's metadata.
+
+Saving is durable: sibling temporary file, fsync, read back and verified, renamed, directory fsynced.
+Loading verifies a digest of every tensor and of the JSON itself, so truncation and bit flips are found.
+"""
+
+import hashlib
+import json
+import os
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import torch
+
+from hifitse.errors import CheckpointError
+
+FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a checkpoint says about itself, next to its tensors."""
+
+    step: int
+    """Completed steps."""
+    config: dict[str, Any]
+    """The whole configuration, as data."""
+    data_fingerprint: str
+    """Digest of the corpus that it was trained on."""
+    parent: str | None = None
+    """Digest of the checkpoint that this training was resumed from."""
+    optimizer_reset_step: int = 0
+    """Step at which the optimizer last started with fresh moments."""
+    format_version: int = FORMAT_VERSION
+    digests: dict[str, str] = field(default_factory=dict)
+    """Digest of each tensor, by name; filled in by `save`."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    header: Header
+    tensors: dict[str, torch.Tensor]
+    """``model/...``, ``ema/...`` and ``optimizer/...`` tensors, on the CPU."""
+    digest: str
+    """Digest of the header, and with it of everything."""
+
+
+def save(path: Path, header: Header, tensors: dict[str, torch.Tensor]) -> str:
+    """Write a checkpoint durably and return its digest.
+
+    Raises:
+        CheckpointError: the file could not be written, or does not read back as it was.
+    """
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    digests = {name: _tensor_digest(tensor) for name, tensor in tensors.items()}
+    text = json.dumps({**asdict(header), "digests": digests}, sort_keys=True)
+    digest = _text_digest(text)
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        safetensors.torch.save_file(tensors, temporary, {"hifitse": text, "digest": digest})
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        load(temporary)
+        temporary.chmod(0o666 & ~_umask())
+        temporary.replace(path)
+        fsync_directory(path.parent)
+    except (OSError, safetensors.SafetensorError) as error:
+        raise CheckpointError(f"{path}: could not be saved ({error}); free the disk or mend the folder") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+    return digest
+
+
+def load(path: Path) -> Checkpoint:
+    """Read a checkpoint and verify all of it.
+
+    Raises:
+        CheckpointError: the file is missing, damaged, or not a checkpoint of this format.
+    """
+    header, digest = load_header(path)
+    try:
+        with safetensors.safe_open(path, "pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+    except (OSError, safetensors.SafetensorError) as error:
+        raise _damaged(path, str(error)) from error
+    if tensors.keys() != header.digests.keys():
+        raise _damaged(
+            path, f"its tensors are not those of its header: {sorted(tensors.keys() ^ header.digests.keys())}"
+        )
+    for name, tensor in tensors.items():
+        if _tensor_digest(tensor) != header.digests[name]:
+            raise _damaged(path, f"tensor {name} is not what was saved")
+    return Checkpoint(header, tensors, digest)
+
+
+def load_header(path: Path) -> tuple[Header, str]:
+    """Read and verify what a checkpoint says about itself; return it with its digest. Reads no tensor."""
+    if not path.is_file():
+        raise CheckpointError(f"{path}: no such checkpoint")
+    try:
+        with safetensors.safe_open(path, "pt") as file:
+            metadata = file.metadata() or {}
+    except (OSError, safetensors.SafetensorError) as error:
+        raise _damaged(path, str(error)) from error
+    if "hifitse" not in metadata:
+        raise CheckpointError(f"{path}: a safetensors file, but not a hifitse checkpoint")
+    text, digest = metadata["hifitse"], metadata.get("digest", "")
+    if _text_digest(text) != digest:
+        raise _damaged(path, "its header is not what was saved")
+    data = json.loads(text)
+    if data["format_version"] != FORMAT_VERSION:
+        raise CheckpointError(
+            f"{path}: format version {data['format_version']}, this hifitse reads {FORMAT_VERSION}; update hifitse"
+        )
+    return Header(**data), digest
+
+
+def fsync_directory(path: Path) -> None:
+    """Make a rename inside a directory survive a power cut."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _damaged(path: Path, reason: str) -> CheckpointError:
+    return CheckpointError(f"{path}: damaged ({reason}); resume from an earlier one with --from STEP")
+
+
+def _tensor_digest(tensor: torch.Tensor) -> str:
+    digest = hashlib.blake2b(f"{tensor.dtype}{tuple(tensor.shape)}".encode(), digest_size=16)
+    digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def _text_digest(text: str) -> str:
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

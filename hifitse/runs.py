@@ -1,0 +1,216 @@
+"""The run directory: config snapshot, checkpoints, metrics log, exam results, lock, best pointer.
+
+runs/demo/
+  config.yaml                           the resolved configuration
+  checkpoints/step_00000200.safetensors
+  exams/step_00000200.json              metrics and per-sample results of one validation
+  metrics.jsonl                         one row per log_every steps
+  best.json                             what select-best chose
+  tensorboard/
+  abandoned/01/                         what a resume from an older step left behind
+  lock                                  held by the one process that may write
+"""
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hifitse import checkpoints
+from hifitse.config import Config
+from hifitse.config_files import dump_config
+from hifitse.errors import CheckpointError, UsageError
+
+
+@dataclass(frozen=True)
+class Run:
+    """Paths of a run, and the few operations on them. Creating one touches nothing."""
+
+    path: Path
+
+    @property
+    def name(self) -> str:
+        return self.path.name
+
+    @property
+    def config_path(self) -> Path:
+        return self.path / "config.yaml"
+
+    @property
+    def metrics_path(self) -> Path:
+        return self.path / "metrics.jsonl"
+
+    @property
+    def best_path(self) -> Path:
+        return self.path / "best.json"
+
+    def checkpoint_path(self, step: int) -> Path:
+        return self.path / "checkpoints" / f"step_{step:08d}.safetensors"
+
+    def exam_path(self, step: int) -> Path:
+        return self.path / "exams" / f"step_{step:08d}.json"
+
+    def checkpoint_steps(self) -> list[int]:
+        """Return the steps that have a checkpoint file, ascending."""
+        return _steps(self.path / "checkpoints", ".safetensors")
+
+    def exam_steps(self) -> list[int]:
+        """Return the steps that have an exam result, ascending."""
+        return _steps(self.path / "exams", ".json")
+
+    def exists(self) -> bool:
+        return self.config_path.exists() or bool(self.checkpoint_steps())
+
+    def require(self) -> None:
+        """Raise UsageError unless the run exists."""
+        if not self.exists():
+            raise UsageError(f"{self.path}: no such run; start it with hifitse train, or name another with --run")
+
+    def create(self, config: Config) -> None:
+        """Make the directory and write the config snapshot.
+
+        Raises:
+            UsageError: the run exists.
+        """
+        if self.exists():
+            raise UsageError(
+                f"{self.path}: this run exists; continue it with hifitse resume, or give a new name with --run"
+            )
+        self.path.mkdir(parents=True, exist_ok=True)
+        self.write_config(config)
+
+    def write_config(self, config: Config) -> None:
+        write_text(self.config_path, dump_config(config))
+
+    def load_last(self) -> tuple[checkpoints.Checkpoint, list[str]]:
+        """Load the newest valid checkpoint; also return why newer ones were skipped."""
+        skipped: list[str] = []
+        for step in reversed(self.checkpoint_steps()):
+            try:
+                return checkpoints.load(self.checkpoint_path(step)), skipped
+            except CheckpointError as error:
+                skipped.append(str(error))
+        if skipped:
+            raise CheckpointError(f"{self.path}: no valid checkpoint left: {skipped[0]}")
+        raise UsageError(f"{self.path}: this run has no checkpoint yet; start it over with hifitse train --run NAME")
+
+    def find(self, which: str) -> Path:
+        """Return the path of the checkpoint that ``--from`` names: a step, best, or a file.
+
+        Raises:
+            UsageError: there is none; the message lists those that exist.
+        """
+        if which == "best":
+            if not self.best_path.exists():
+                raise UsageError(
+                    f"{self.path}: no best checkpoint chosen yet; run hifitse select-best --run {self.name}"
+                )
+            return self.checkpoint_path(json.loads(self.best_path.read_text())["step"])
+        if which.isdecimal():
+            if (path := self.checkpoint_path(int(which))).exists():
+                return path
+            steps = self.checkpoint_steps()
+            near = sorted(sorted(steps, key=lambda step: abs(step - int(which)))[:5])
+            listed = f"nearest: {', '.join(map(str, near))}" if near else "the run has none"
+            raise UsageError(f"{self.path}: no checkpoint at step {which}; {listed}")
+        if (path := Path(which)).exists():
+            return path
+        raise UsageError(f"--from {which}: neither a step, nor last or best, nor a checkpoint file")
+
+    def load(self, which: str) -> tuple[checkpoints.Checkpoint, list[str]]:
+        """Load what ``--from`` names (a step, last, best, or a file); also return skipped ones, by reason."""
+        if which == "last":
+            self.require()
+            return self.load_last()
+        return checkpoints.load(self.find(which)), []
+
+    def append_metrics(self, row: dict[str, Any]) -> None:
+        with self.metrics_path.open("a") as file:
+            file.write(json.dumps(row) + "\n")
+
+    def read_metrics(self) -> list[dict[str, Any]]:
+        """Return the rows of the metrics log; a last line cut by a crash is left out."""
+        lines = self.metrics_path.read_text().splitlines() if self.metrics_path.exists() else []
+        return [json.loads(line) for line in lines if line.endswith("}")]
+
+    def write_exam(self, step: int, exam: dict[str, Any]) -> None:
+        write_text(self.exam_path(step), json.dumps(exam))
+
+    def read_exam(self, step: int) -> dict[str, Any]:
+        """Return an exam's result as it was written.
+
+        Raises:
+            CheckpointError: the file cannot be read.
+        """
+        try:
+            data: dict[str, Any] = json.loads(self.exam_path(step).read_text())
+        except (OSError, ValueError) as error:
+            raise CheckpointError(
+                f"{self.exam_path(step)}: unreadable ({error}); repeat it with hifitse validate --from {step}"
+            ) from error
+        return data
+
+    def set_aside_after(self, step: int) -> Path | None:
+        """Move everything newer than a step to ``abandoned/NN/``; return that folder, or None if nothing was newer."""
+        newer = [self.checkpoint_path(s) for s in self.checkpoint_steps() if s > step]
+        newer += [self.exam_path(s) for s in self.exam_steps() if s > step]
+        rows = self.read_metrics()
+        kept = [row for row in rows if row["step"] <= step]
+        if self.best_path.exists() and json.loads(self.best_path.read_text())["step"] > step:
+            newer.append(self.best_path)
+        if not newer and len(kept) == len(rows):
+            return None
+        root = self.path / "abandoned"
+        number = 1 + max((int(p.name) for p in root.glob("[0-9]*")), default=0)
+        folder = root / f"{number:02d}"
+        folder.mkdir(parents=True)
+        write_text(folder / "metrics.jsonl", _lines(row for row in rows if row["step"] > step))
+        for path in newer:
+            target = folder / path.relative_to(self.path)
+            target.parent.mkdir(exist_ok=True)
+            path.rename(target)
+        write_text(self.metrics_path, _lines(kept))
+        return folder
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the run for writing. The lock is the operating system's: a dead process holds none.
+
+        Raises:
+            UsageError: another process holds it.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        with (self.path / "lock").open("a+") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                file.seek(0)
+                holder = file.read().strip() or "another process"
+                raise UsageError(f"{self.path}: {holder} is training this run; wait for it or stop it") from None
+            file.truncate(0)
+            file.write(f"process {os.getpid()} on {os.uname().nodename}\n")
+            file.flush()
+            yield
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file so that a crash leaves the old one or the new one, never a part."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.tmp")
+    with temporary.open("w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+def _steps(folder: Path, suffix: str) -> list[int]:
+    return sorted(int(path.stem.removeprefix("step_")) for path in folder.glob(f"step_????????{suffix}"))
+
+
+def _lines(rows: Any) -> str:
+    return "".join(json.dumps(row) + "\n" for row in rows)

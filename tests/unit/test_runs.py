@@ -1,0 +1,79 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from hifitse import checkpoints
+from hifitse.checkpoints import Header
+from hifitse.errors import CheckpointError, UsageError
+from hifitse.runs import Run
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    run = Run(tmp_path / "run")
+    for step in (10, 20, 30):
+        checkpoints.save(run.checkpoint_path(step), Header(step, {}, ""), {"model/w": torch.full((2,), float(step))})
+        run.write_exam(step, {"step": step})
+    for step in range(1, 36):
+        run.append_metrics({"step": step})
+    return run
+
+
+def test_the_newest_valid_checkpoint_is_the_last_one(run: Run) -> None:
+    checkpoint, skipped = run.load("last")
+    assert (checkpoint.header.step, skipped) == (30, [])
+    run.checkpoint_path(30).write_bytes(b"torn")
+    checkpoint, skipped = run.load("last")
+    assert checkpoint.header.step == 20
+    assert "step_00000030" in skipped[0]
+
+
+def test_without_a_valid_checkpoint_nothing_starts_over_in_silence(run: Run) -> None:
+    for step in (10, 20, 30):
+        run.checkpoint_path(step).write_bytes(b"")
+    with pytest.raises(CheckpointError, match="no valid checkpoint"):
+        run.load("last")
+
+
+def test_a_missing_checkpoint_is_named_with_its_neighbours(run: Run) -> None:
+    with pytest.raises(UsageError, match="no checkpoint at step 25; nearest: 10, 20, 30"):
+        run.load("25")
+    with pytest.raises(UsageError, match="select-best"):
+        run.load("best")
+    with pytest.raises(UsageError, match="neither a step"):
+        run.load("nowhere.safetensors")
+
+
+def test_a_resume_from_an_older_step_moves_the_newer_things_and_deletes_nothing(run: Run) -> None:
+    folder = run.set_aside_after(20)
+    assert folder == run.path / "abandoned" / "01"
+    assert run.checkpoint_steps() == run.exam_steps() == [10, 20]
+    assert [row["step"] for row in run.read_metrics()] == list(range(1, 21))
+    aside = Run(folder)
+    assert aside.checkpoint_steps() == aside.exam_steps() == [30]
+    assert [row["step"] for row in aside.read_metrics()] == list(range(21, 36))
+    assert run.set_aside_after(20) is None
+    assert run.set_aside_after(10) == run.path / "abandoned" / "02"
+
+
+def test_one_process_writes_a_run_and_a_dead_one_holds_no_lock(run: Run) -> None:
+    code = f"""
+import sys, time
+from pathlib import Path
+from hifitse.runs import Run
+with Run(Path({str(run.path)!r})).lock():
+    print("locked", flush=True)
+    time.sleep(60)
+"""
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "locked\n"
+        with pytest.raises(UsageError, match=f"process {other.pid} on"):
+            with run.lock():
+                pass
+        other.kill()
+    with run.lock():
+        pass
