@@ -1,0 +1,48 @@
+"""What all tests share: the bundled corpus, and a cache folder of their own."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hifitse.config import Config
+
+DEMO_CORPUS = Path(__file__).parent / "data" / "demo_corpus"
+
+
+@pytest.fixture(autouse=True)
+def cache_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """No test reads or writes the user's cache."""
+    folder = tmp_path_factory.mktemp("cache")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(folder))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def demo_corpus() -> Path:
+    """Real speech, noise and rooms at 16 kHz; four speakers."""
+    return DEMO_CORPUS
+
+
+@pytest.fixture
+def make_config() -> Callable[..., Config]:
+    """Build a small config on the bundled corpus; sections are given as dicts and merged with the defaults below."""
+
+    def make(**sections: Any) -> Config:
+        demo = {name: DEMO_CORPUS / name for name in ("speech", "noise", "rir")}
+        given: dict[str, Any] = {
+            "audio": {"sample_rate": 8000, "mixture_seconds": 2.0, "reference_seconds": 1.5},
+            "data": {**demo, "num_workers": 0},
+            "mixing": {"num_interferers": (1, 2)},
+            "train": {"batch_size": 4, "micro_batch_size": 2},
+            "validation": {"num_scenes": 10, "batch_size": 4},
+            "curriculum": [{"name": "tp", "until": 2, "absent_ratio": 0}, {"name": "tp_ta", "absent_ratio": 0.3}],
+            "model": {"kind": "compact"},
+        }
+        for name, section in sections.items():
+            merges = isinstance(section, dict) and isinstance(given.get(name), dict)
+            given[name] = {**given[name], **section} if merges else section
+        return Config(**given)
+
+    return make
