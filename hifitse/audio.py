@@ -77,7 +77,7 @@ def read(
     """
     with _opened(path) as file:
         up, down = _ratio(file.samplerate, sample_rate, speed)
-        begin = round(start_seconds * file.samplerate * up / down)
+        begin = first_sample(file.samplerate, sample_rate, start_seconds, speed)
         end = -(-file.frames * up // down)
         if num_samples is not None:
             end = min(end, begin + num_samples)
@@ -95,6 +95,12 @@ def read(
     skipped = begin - first // down * up
     resampled = signal.resample_poly(frames, up, down, window=taps)[skipped : skipped + end - begin]
     return np.ascontiguousarray(resampled, np.float32)
+
+
+def first_sample(file_rate: int, sample_rate: int, start_seconds: float, speed: float) -> int:
+    """Return the sample, at `sample_rate` and `speed`, at which a read from start_seconds begins."""
+    up, down = _ratio(file_rate, sample_rate, speed)
+    return round(start_seconds * file_rate * up / down)
 
 
 def write(path: FilePath, samples: npt.ArrayLike, sample_rate: int) -> None:

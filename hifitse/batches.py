@@ -20,6 +20,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from hifitse.config import Config
 from hifitse.corpus import Pool
 from hifitse.curriculum import SceneSettings, exam_settings, is_absent, num_absent, phase_at, settings_at
+from hifitse.decoded import DecodedRecordings
 from hifitse.errors import DataError, HifitseError
 from hifitse.losses import Counts
 from hifitse.rendering import render_index
@@ -122,6 +123,7 @@ class _Scenes(Dataset[MicroBatch | _Failure]):
     def __init__(self, config: Config, pool: Pool) -> None:
         self.config = config
         self.pool = pool
+        self.files = DecodedRecordings(config.data.cache_megabytes)
 
     def scenes_of(self, item: Item) -> tuple[int, str, SceneSettings, range, bool]:
         """Return seed, purpose, settings, scene indices, and whether the item is the last of its step."""
@@ -132,7 +134,7 @@ class _Scenes(Dataset[MicroBatch | _Failure]):
         config = self.config
         try:
             rendered = [
-                render_index(seed, purpose, index, settings, self.pool, config.audio, config.mixing)[1]
+                render_index(seed, purpose, index, settings, self.pool, config.audio, config.mixing, self.files)[1]
                 for index in indices
             ]
         except HifitseError as error:

@@ -89,6 +89,8 @@ class DataConfig(Section):
     """Share of the speakers (or of each speaker's utterances) that only validation hears."""
     num_workers: Annotated[int, Field(ge=0)] = 4
     """Loader processes that render scenes; 0 renders in the training process."""
+    cache_megabytes: NonNegative = 0
+    """Memory in which each loader process keeps short recordings decoded; worth it for small corpora."""
     prefetch: Count = 4
     """Micro-batches that each loader process renders ahead."""
 

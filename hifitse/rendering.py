@@ -9,11 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import fft
 
-from hifitse import audio as files
 from hifitse.audio import Samples
 from hifitse.config import AudioConfig, MixingConfig
 from hifitse.corpus import Pool, Recording
 from hifitse.curriculum import SceneSettings
+from hifitse.decoded import DecodedRecordings
 from hifitse.errors import DataError
 from hifitse.scenes import Noise, Reference, Scene, Voice, draw_scene
 from hifitse.seeding import generator
@@ -28,6 +28,8 @@ _BEFORE_PEAK_SECONDS = 0.005
 _BELOW_SILENCE_DB = 20.0
 # Generated noise is flat below this, or brown noise would be all rumble that nobody hears.
 _LOWEST_NOISE_HZ = 20.0
+
+_NOTHING_KEPT = DecodedRecordings(0)
 
 
 class InaudibleError(DataError):
@@ -54,6 +56,7 @@ def render_index(
     pool: Pool,
     audio: AudioConfig,
     mixing: MixingConfig,
+    files: DecodedRecordings = _NOTHING_KEPT,
 ) -> tuple[Scene, Rendered]:
     """Draw and render scene `index`, attempt 0, 1, ... until target and reference are audible.
 
@@ -63,13 +66,15 @@ def render_index(
     for attempt in range(_MOST_ATTEMPTS):
         scene = draw_scene(seed, purpose, index, settings, pool, audio, attempt)
         try:
-            return scene, render(scene, audio, mixing)
+            return scene, render(scene, audio, mixing, files)
         except InaudibleError as error:
             last = error
     raise DataError(f"{last}; so were {_MOST_ATTEMPTS - 1} other draws")
 
 
-def render(scene: Scene, audio: AudioConfig, mixing: MixingConfig) -> Rendered:
+def render(
+    scene: Scene, audio: AudioConfig, mixing: MixingConfig, files: DecodedRecordings = _NOTHING_KEPT
+) -> Rendered:
     """Render a scene.
 
     The target's RMS over the segment is level_db; each interferer's is sir_db below that; the energy of all
@@ -85,14 +90,14 @@ def render(scene: Scene, audio: AudioConfig, mixing: MixingConfig) -> Rendered:
     floor = _amplitude(mixing.silence_db - _BELOW_SILENCE_DB)
     target = np.zeros(num_samples, np.float32)
     if scene.target is not None:
-        target = _at_level(_audible(scene.target, num_samples, rate, mixing), scene.level_db, 0.0)
-    reference = _reference(scene.reference, audio, mixing)
+        target = _at_level(_audible(scene.target, num_samples, rate, mixing, files), scene.level_db, 0.0)
+    reference = _reference(scene.reference, audio, mixing, files)
     mixture = target.copy()
     for interferer in scene.interferers:
-        _, wet = _voice(interferer.voice, num_samples, rate)
+        _, wet = _voice(interferer.voice, num_samples, rate, files)
         mixture += _at_level(wet, scene.level_db - interferer.sir_db, floor)
     if scene.noise is not None:
-        mixture += _noise(scene.noise, mixture, rate, floor)
+        mixture += _noise(scene.noise, mixture, rate, floor, files)
     peak = float(np.abs(mixture).max())
     if peak == 0.0:
         raise InaudibleError(f"scene {scene.index}: nothing is audible in the mixture; lower mixing.silence_db")
@@ -103,20 +108,20 @@ def render(scene: Scene, audio: AudioConfig, mixing: MixingConfig) -> Rendered:
     return Rendered(mixture, reference, target)
 
 
-def _reference(reference: Reference, audio: AudioConfig, mixing: MixingConfig) -> Samples:
+def _reference(reference: Reference, audio: AudioConfig, mixing: MixingConfig, files: DecodedRecordings) -> Samples:
     num_samples, rate = audio.reference_samples, audio.sample_rate
     if not reference.kept:
         return np.zeros(num_samples, np.float32)
-    speech = _at_level(_audible(reference.voice, num_samples, rate, mixing), reference.level_db, 0.0)
+    speech = _at_level(_audible(reference.voice, num_samples, rate, mixing, files), reference.level_db, 0.0)
     if reference.noise is not None:
         floor = _amplitude(mixing.silence_db - _BELOW_SILENCE_DB)
-        speech += _noise(reference.noise, speech, rate, floor)
+        speech += _noise(reference.noise, speech, rate, floor, files)
     return speech
 
 
-def _audible(voice: Voice, num_samples: int, rate: int, mixing: MixingConfig) -> Samples:
+def _audible(voice: Voice, num_samples: int, rate: int, mixing: MixingConfig, files: DecodedRecordings) -> Samples:
     """Return the voice as it is heard, after counting the 20 ms frames of the dry crop above silence_db."""
-    dry, wet = _voice(voice, num_samples, rate)
+    dry, wet = _voice(voice, num_samples, rate, files)
     length = round(_FRAME_SECONDS * rate)
     frames = dry[: num_samples // length * length].reshape(-1, length)
     powers = np.square(frames, dtype=np.float64).mean(axis=1)
@@ -130,14 +135,14 @@ def _audible(voice: Voice, num_samples: int, rate: int, mixing: MixingConfig) ->
     return wet
 
 
-def _voice(voice: Voice, num_samples: int, rate: int) -> tuple[Samples, Samples]:
+def _voice(voice: Voice, num_samples: int, rate: int, files: DecodedRecordings) -> tuple[Samples, Samples]:
     """Return the segment dry, and as it is heard: with the tail of what was said before it."""
     if voice.rir is None:
-        dry = _crop(voice, 0, num_samples, rate)
+        dry = _crop(voice, 0, num_samples, rate, files)
         return dry, dry
-    response, lead = _impulse_response(voice.rir, rate)
+    response, lead = _impulse_response(voice.rir, rate, files)
     before = len(response) - 1 - lead
-    dry = _crop(voice, before, num_samples + len(response) - 1, rate)
+    dry = _crop(voice, before, num_samples + len(response) - 1, rate, files)
     # Circular is enough: what wraps around falls on the samples that are cut off.
     size = fft.next_fast_len(len(dry), real=True)
     spectrum = fft.rfft(dry, size)
@@ -146,20 +151,20 @@ def _voice(voice: Voice, num_samples: int, rate: int) -> tuple[Samples, Samples]
     return dry[before : before + num_samples], wet
 
 
-def _crop(voice: Voice, before: int, num_samples: int, rate: int) -> Samples:
+def _crop(voice: Voice, before: int, num_samples: int, rate: int, files: DecodedRecordings) -> Samples:
     """Return samples from `before` samples ahead of the segment on, with zeros where there is no recording."""
     begin = round(voice.start_seconds / voice.speed * rate) - round(voice.offset_seconds * rate) - before
     silence = min(max(0, -begin), num_samples)
     start_seconds = max(0, begin) * voice.speed / rate
     crop = np.zeros(num_samples, np.float32)
-    read = files.read(voice.recording.path, rate, start_seconds, num_samples - silence, voice.speed)
+    read = files.read(voice.recording, rate, start_seconds, num_samples - silence, voice.speed)
     crop[silence : silence + len(read)] = read
     return crop
 
 
-def _impulse_response(rir: Recording, rate: int) -> tuple[Samples, int]:
+def _impulse_response(rir: Recording, rate: int, files: DecodedRecordings) -> tuple[Samples, int]:
     """Return a response (n,) of L2 norm 1, and the index of its loudest peak, which is delay 0."""
-    response = files.read(rir.path, rate, num_samples=round(2 * _RIR_SECONDS * rate))
+    response = files.read(rir, rate, num_samples=round(2 * _RIR_SECONDS * rate))
     peak = int(np.abs(response).argmax())
     lead = min(peak, round(_BEFORE_PEAK_SECONDS * rate))
     response = response[peak - lead :][: round(_RIR_SECONDS * rate)]
@@ -169,17 +174,17 @@ def _impulse_response(rir: Recording, rate: int) -> tuple[Samples, int]:
     return response / np.float32(norm), lead
 
 
-def _noise(noise: Noise, speech: Samples, rate: int, floor: float) -> Samples:
+def _noise(noise: Noise, speech: Samples, rate: int, floor: float, files: DecodedRecordings) -> Samples:
     """Return the noise, snr_db below the speech."""
     num_samples = len(speech)
     if noise.recording is None:
         samples = _coloured(noise, num_samples, rate)
     elif noise.recording.seconds * rate >= num_samples:
         samples = np.zeros(num_samples, np.float32)
-        read = files.read(noise.recording.path, rate, noise.start_seconds, num_samples)
+        read = files.read(noise.recording, rate, noise.start_seconds, num_samples)
         samples[: len(read)] = read
     else:
-        whole = files.read(noise.recording.path, rate)
+        whole = files.read(noise.recording, rate)
         samples = np.resize(np.roll(whole, -round(noise.start_seconds * rate)), num_samples)
     speech_rms = _rms(speech)
     if speech_rms == 0.0:

@@ -7,7 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hifitse import audio
+from hifitse.decoded import DecodedRecordings
 from hifitse.errors import DataError
+from hifitse.scanning import Recording
 
 SPEECH = Path(__file__).parents[1] / "data" / "demo_corpus" / "speech" / "carlo_it" / "000.flac"
 TONE_HZ = 1000
@@ -114,3 +116,14 @@ def test_a_file_that_was_cut_short_is_named(tmp_path: Path) -> None:
     cut.write_bytes(whole[: len(whole) // 4])
     with pytest.raises(DataError, match=r"cut\.flac: .*(damaged|ends)"):
         audio.read(cut, 16000, start_seconds=1.5)
+
+
+def test_recordings_kept_in_memory_read_the_same_bits_and_stay_within_their_size(demo_corpus: Path) -> None:
+    paths = sorted((demo_corpus / "speech").rglob("*.flac"))[:12]
+    recordings = [Recording(str(p), p.name, (i := audio.probe(p)).sample_rate, i.num_frames) for p in paths]
+    files = DecodedRecordings(megabytes=1)
+    for recording in recordings * 2:
+        for rate, start, number, speed in ((8000, 0.313, 4000, 0.9), (48000, 0.5, 20000, 1.0), (8000, 0.0, None, 1.1)):
+            kept = files.read(recording, rate, start, number, speed)
+            assert np.array_equal(kept, audio.read(recording.path, rate, start, number, speed))
+    assert 0 < sum(kept.nbytes for kept in files._kept.values()) <= 2**20
