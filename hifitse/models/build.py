@@ -1,0 +1,17 @@
+"""From a configuration to its model."""
+
+from torch import nn
+
+from hifitse.config import GridConfig, ModelConfig
+from hifitse.models.compact import CompactModel
+from hifitse.models.grid import GridModel
+
+
+def build_model(config: ModelConfig) -> nn.Module:
+    """Return the model, on the CPU, with fresh weights from torch's global generator."""
+    return GridModel(config) if isinstance(config, GridConfig) else CompactModel(config)
+
+
+def num_parameters(model: nn.Module) -> int:
+    """Return the number of weights."""
+    return sum(parameter.numel() for parameter in model.parameters())
