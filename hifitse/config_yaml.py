@@ -50,12 +50,18 @@ class _Dumper(yaml.SafeDumper):
             "tag:yaml.org,2002:seq", items, flow_style=not any(isinstance(item, dict) for item in items)
         )
 
+    def represent_text(self, text: str) -> yaml.Node:
+        # PyYAML folds these unusual line ends away unless they are escaped.
+        style = '"' if any(character in text for character in "\x85\u2028\u2029\ufeff") else None
+        return self.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
     def ignore_aliases(self, data: Any) -> bool:
         return True
 
 
 _Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_yaml_int)
 _Dumper.add_representer(list, _Dumper.represent_items)
+_Dumper.add_representer(str, _Dumper.represent_text)
 for _tag, (_pattern, _first) in _CORE_RULES.items():
     for _class in (_Loader, _Dumper):
         _class.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(f"^(?:{_pattern})$"), _first)
@@ -80,6 +86,8 @@ def read_yaml(text: str | bytes, source: str, as_text: bool = False) -> tuple[An
         _walk(root, (), (), lines, problems)
         if not problems:
             return loader.construct_document(root), lines
+    except RecursionError:
+        raise ConfigError(f"{source}: not valid YAML: nested too deeply") from None
     except (yaml.YAMLError, ValueError) as error:
         mark = getattr(error, "problem_mark", None)
         place = f"{source}:{mark.line + 1}" if mark else source

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from hifitse.config import Config
 from hifitse.config_files import Change, config_changes, dump_config, from_data, load_config, to_data
-from hifitse.config_yaml import read_yaml
+from hifitse.config_yaml import read_yaml, write_yaml
 from hifitse.errors import ConfigError
 
 BASIC = """\
@@ -139,6 +139,7 @@ def test_missing_or_unreadable_files(folder: Path) -> None:
         ("loss:\n  1: x", "2: loss: a key must be text"),
         ("? [a, b]\n: 1", "1: here: a key must be text"),
         ("loss: &a\n  absent: *a", "1: loss.absent: refers to itself"),
+        ("seed: " + "[" * 5000, " not valid YAML: nested too deeply"),
         ("- 1\n- 2", " expected sections such as 'data:' and 'model:', got list"),
         ("text", " expected sections such as 'data:' and 'model:', got str"),
     ],
@@ -404,6 +405,13 @@ def test_what_is_written_reads_back_equal(config: Config, tmp_path_factory: pyte
     assert load_config(path) == config
     assert from_data(json.loads(json.dumps(to_data(config))), "checkpoint") == config
     assert config_changes(config, config) == []
+
+
+@pytest.mark.parametrize(
+    "text", ["\x85", "a\u2028b", "\ufeff", "\n", "a\r\nb", "1e3", "null", "no", "0o7", "- a", "ä: #"]
+)
+def test_awkward_text_reads_back_equal(text: str) -> None:
+    assert read_yaml(write_yaml({"a": [text], "b": text}).encode(), "here")[0] == {"a": [text], "b": text}
 
 
 def test_dump_is_for_people(folder: Path) -> None:

@@ -1,0 +1,1 @@
+"""One thin module a command: parse, one call into the library, print."""

@@ -1,0 +1,94 @@
+"""The options that all commands share, and what they mean together."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from hifitse.config import Config
+from hifitse.config_files import load_config
+from hifitse.console import err, say, warn
+
+if TYPE_CHECKING:
+    from hifitse.experiment import Experiment
+    from hifitse.runs import Run
+    from hifitse.state import TrainState
+
+DEFAULT_CONFIG = Path("configs/hifi_tse.yaml")
+
+ConfigOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--config",
+        "-c",
+        metavar="FILE",
+        help="Configuration [default: that of --run if it exists, else configs/hifi_tse.yaml].",
+    ),
+]
+RunOption = Annotated[
+    str | None,
+    typer.Option("--run", "-r", metavar="RUN", help="Name under runs/, or a path [default: the config's file name]."),
+]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", "-s", metavar="KEY=VALUE", help="Override a config key, e.g. loss.ta_weight=0.2. Repeatable."
+    ),
+]
+DeviceOption = Annotated[str, typer.Option("--device", metavar="DEVICE", help="auto, cpu, cuda or cuda:N.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Write the result to stdout as JSON.")]
+
+
+def resolve(config: Path | None, run: str | None, overrides: list[str] | None) -> tuple[Config, "Run"]:
+    """Find the run and its configuration.
+
+    A run that exists brings its own configuration; ``--config`` replaces it.
+    """
+    from hifitse.runs import Run
+
+    path = run_path(run if run is not None else (config or DEFAULT_CONFIG).stem)
+    found = Run(path)
+    if config is None:
+        config = found.config_path if run is not None and found.config_path.exists() else DEFAULT_CONFIG
+    return load_config(config, overrides or ()), found
+
+
+def run_path(run: str) -> Path:
+    """Return the directory that ``--run`` names: a path, or a name under runs/."""
+    return Path(run) if "/" in run or Path(run).is_dir() else Path("runs") / run
+
+
+def build_experiment(config: Config, device: str) -> "Experiment":
+    """Load corpus and objective, with progress and notes on stderr."""
+    from rich.progress import Progress
+
+    from hifitse.experiment import Experiment, pick_device
+
+    with Progress(console=err, transient=True, disable=not err.is_terminal) as bar:
+        tasks: dict[str, object] = {}
+
+        def progress(done: int, total: int, description: str) -> None:
+            task = tasks.setdefault(description, bar.add_task(description, total=total))
+            bar.update(task, completed=done, total=total)  # type: ignore[arg-type]
+
+        experiment = Experiment.build(config, pick_device(device), progress)
+    for note in experiment.corpus.notes:
+        say(f"note: {note}")
+    if config.loss.absent.kind == "raw_db":
+        warn("loss.absent.kind raw_db pays the model for silence; it is there to reproduce that failure, use hinge")
+    return experiment
+
+
+def announce(experiment: "Experiment", state: "TrainState", num_steps: int) -> None:
+    """Say what is about to happen, and about how long it takes on this machine."""
+    from hifitse.display import duration
+    from hifitse.experiment import scene_seconds
+    from hifitse.models.build import num_parameters
+
+    config = experiment.config
+    seconds = num_steps * config.train.batch_size * scene_seconds(experiment, state.model)
+    say(
+        f"training {config.model.kind} ({num_parameters(state.model):,} parameters) on {experiment.device}: "
+        f"{num_steps} steps of {config.train.batch_size} scenes from step {state.step}, "
+        f"about {duration(seconds)} without validation"
+    )

@@ -1,0 +1,60 @@
+"""hifitse resume: continue a run from a checkpoint."""
+
+from typing import Annotated
+
+import typer
+
+from hifitse.commands.options import (
+    ConfigOption,
+    DeviceOption,
+    JsonOption,
+    RunOption,
+    SetOption,
+    build_experiment,
+    resolve,
+)
+from hifitse.commands.train import StopAtOption, run_training
+from hifitse.console import say, warn
+
+FromOption = Annotated[
+    str, typer.Option("--from", metavar="STEP|last|best|FILE", help="The checkpoint: a step, last, best, or a file.")
+]
+ResetOption = Annotated[
+    bool,
+    typer.Option("--reset-optimizer", help="Fresh AdamW moments; the learning rate keeps its place and re-warms."),
+]
+
+
+def resume(
+    source: FromOption = "last",
+    reset_optimizer: ResetOption = False,
+    config: ConfigOption = None,
+    run: RunOption = None,
+    overrides: SetOption = None,
+    stop_at: StopAtOption = None,
+    device: DeviceOption = "auto",
+    json: JsonOption = False,
+) -> None:
+    """Continue a run. From an older step, the newer checkpoints are moved to abandoned/, never deleted."""
+    settings, target = resolve(config, run, overrides)
+    from hifitse.config_files import config_changes, from_data
+    from hifitse.state import from_checkpoint
+
+    checkpoint, skipped = target.load(source)
+    for reason in skipped:
+        warn(f"skipped {reason}")
+    old = from_data(checkpoint.header.config, f"checkpoint of step {checkpoint.header.step}")
+    for change in config_changes(old, settings):
+        say(f"changed: {change.key}: {change.old} -> {change.new}")
+    if checkpoint.header.step >= settings.train.total_steps and stop_at is None:
+        say(f"{target.path}: finished at step {checkpoint.header.step}; raise train.total_steps to train further")
+        return
+    experiment = build_experiment(settings, device)
+    if checkpoint.header.data_fingerprint != experiment.corpus.fingerprint:
+        warn("the corpus is not the one that the checkpoint was trained on; validation results will not compare")
+    state = from_checkpoint(checkpoint, settings, experiment.device, reset_optimizer=reset_optimizer)
+    with target.lock():
+        if folder := target.set_aside_after(state.step):
+            say(f"everything after step {state.step} was moved to {folder}")
+        target.write_config(settings)
+        run_training(state, experiment, target, stop_at, json)

@@ -1,0 +1,52 @@
+"""hifitse select-best: choose the checkpoint to use."""
+
+from typing import Annotated
+
+import typer
+
+from hifitse.commands.options import ConfigOption, DeviceOption, JsonOption, RunOption, SetOption, resolve
+from hifitse.console import out, print_json
+
+
+def select_best(
+    metric: Annotated[
+        str | None, typer.Option("--metric", metavar="NAME", help="Rank by this [default: selection.metric].")
+    ] = None,
+    require: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--require", metavar="BOUND", help="e.g. 'rms_ratio>=0.8' [default: selection.require]. Repeatable."
+        ),
+    ] = None,
+    config: ConfigOption = None,
+    run: RunOption = None,
+    overrides: SetOption = None,
+    device: DeviceOption = "auto",
+    json: JsonOption = False,
+) -> None:
+    """Rank the run's validated checkpoints, say why others were left out, and point `best` at the winner."""
+    settings, target = resolve(config, run, overrides)
+    from hifitse import metrics
+    from hifitse.commands.tables import metrics_table
+    from hifitse.selection import Requirement, choose
+
+    target.require()
+    bounds = [Requirement.parse(text) for text in require or settings.selection.require]
+    selection = choose(target, metrics.metric(metric or settings.selection.metric), bounds)
+    if json:
+        print_json(selection.to_json())
+        return
+    rows = [(ranked.step, ranked.metrics, "") for ranked in selection.ranking[1:]]
+    rows += [(excluded.step, excluded.metrics, "left out") for excluded in selection.excluded if excluded.metrics]
+    rows += [(selection.best.step, selection.best.metrics, "<- best")]
+    metrics_table(sorted(rows, key=lambda row: row[0]))
+    for excluded in selection.excluded:
+        out.print(f"left out: step {excluded.step}: {excluded.reason}", soft_wrap=True)
+    if len(selection.ranking) > 1 and (behind := selection.ranking[1].behind_best):
+        out.print(
+            f"best: step {selection.best.step}, ahead of step {selection.ranking[1].step} by "
+            f"{behind[0]:.2f} ± {behind[1]:.2f} {selection.metric.unit} in {selection.metric.name} "
+            "(paired over the exam's scenes)",
+            soft_wrap=True,
+        )
+    out.print(f"val_loss alone would have picked step {selection.lowest_val_loss_step}")

@@ -1,0 +1,67 @@
+"""hifitse train: start a new run."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from hifitse.commands.options import (
+    ConfigOption,
+    DeviceOption,
+    JsonOption,
+    RunOption,
+    SetOption,
+    announce,
+    build_experiment,
+    resolve,
+)
+from hifitse.console import print_json, say
+from hifitse.errors import UsageError
+
+if TYPE_CHECKING:
+    from hifitse.experiment import Experiment
+    from hifitse.runs import Run
+    from hifitse.state import TrainState
+
+StopAtOption = Annotated[
+    int | None, typer.Option("--stop-at", metavar="STEP", help="End there, state saved, the schedule untouched.")
+]
+
+
+def train(
+    config: ConfigOption = None,
+    run: RunOption = None,
+    overrides: SetOption = None,
+    stop_at: StopAtOption = None,
+    device: DeviceOption = "auto",
+    json: JsonOption = False,
+) -> None:
+    """Start a new run: train through all phases, validate, save checkpoints."""
+    settings, target = resolve(config, run, overrides)
+    from hifitse.state import new_state
+
+    if target.exists():
+        target.create(settings)
+    experiment = build_experiment(settings, device)
+    state = new_state(settings, experiment.device)
+    with target.lock():
+        target.create(settings)
+        run_training(state, experiment, target, stop_at, json)
+
+
+def run_training(state: "TrainState", experiment: "Experiment", run: "Run", stop_at: int | None, json: bool) -> None:
+    """Train a state to its end or to ``--stop-at``, on display; the caller holds the run's lock."""
+    from hifitse.display import TrainingDisplay
+    from hifitse.interrupts import Interrupts
+    from hifitse.training import train as train_loop
+
+    total = experiment.config.train.total_steps
+    stop = total if stop_at is None else stop_at
+    if not state.step < stop <= total:
+        raise UsageError(f"--stop-at {stop}: the run is at step {state.step} and ends at train.total_steps {total}")
+    announce(experiment, state, stop - state.step)
+    with Interrupts() as interrupts, TrainingDisplay(experiment.config, str(experiment.device), stop) as display:
+        train_loop(state, experiment, run, display, interrupts, stop)
+    say(f"done: step {state.step} of {total}, {run.checkpoint_path(state.step)}")
+    if json:
+        exam = run.read_exam(state.step)["metrics"] if run.exam_path(state.step).exists() else {}
+        print_json({"run": run.name, "step": state.step, "metrics": exam})

@@ -1,0 +1,42 @@
+"""hifitse validate: let a checkpoint sit the exam."""
+
+from hifitse.commands.options import (
+    ConfigOption,
+    DeviceOption,
+    JsonOption,
+    RunOption,
+    SetOption,
+    build_experiment,
+    resolve,
+)
+from hifitse.commands.resume import FromOption
+from hifitse.console import print_json, say, warn
+
+
+def validate(
+    source: FromOption = "last",
+    config: ConfigOption = None,
+    run: RunOption = None,
+    overrides: SetOption = None,
+    device: DeviceOption = "auto",
+    json: JsonOption = False,
+) -> None:
+    """Measure a checkpoint on the fixed validation scenes, and keep the result for select-best."""
+    settings, target = resolve(config, run, overrides)
+    from hifitse.commands.tables import metrics_table
+    from hifitse.state import ema_model
+    from hifitse.validation import keep, validate
+
+    checkpoint, skipped = target.load(source)
+    for reason in skipped:
+        warn(f"skipped {reason}")
+    experiment = build_experiment(settings, device)
+    model = ema_model(checkpoint, settings, experiment.device)
+    say(f"validating step {checkpoint.header.step} on {settings.validation.num_scenes} scenes on {experiment.device}")
+    exam = validate(model, experiment, checkpoint.header.step)
+    if not keep(exam, target):
+        say("this exam differs from the one that the run keeps for this step; its result is only shown")
+    if json:
+        print_json({"run": target.name, "step": exam.step, "metrics": exam.metrics})
+    else:
+        metrics_table([(exam.step, exam.metrics, "")])

@@ -1,0 +1,89 @@
+"""An experiment: the parts that train, validate and smoke share, each built once from the config."""
+
+import contextlib
+import os
+import time
+from collections.abc import Generator
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from hifitse.batches import MicroBatch, exam_batches, training_batches
+from hifitse.config import Config
+from hifitse.corpus import Corpus, load_corpus
+from hifitse.errors import UsageError
+from hifitse.losses import Counts, Objective
+from hifitse.scanning import Progress
+
+
+@dataclass(frozen=True)
+class Experiment:
+    config: Config
+    device: torch.device
+    objective: Objective
+    """The one objective: training and validation compute their loss with this very object."""
+    corpus: Corpus
+
+    @classmethod
+    def build(cls, config: Config, device: torch.device, progress: Progress | None = None) -> "Experiment":
+        """Load the corpus and make the objective."""
+        if config.train.deterministic:
+            os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+            torch.use_deterministic_algorithms(True)
+        return cls(config, device, Objective(config.loss), load_corpus(config, progress))
+
+    def autocast(self) -> contextlib.AbstractContextManager[object]:
+        """Return the context in which the model runs."""
+        precision = self.config.train.precision
+        if precision == "bfloat16" or (precision == "auto" and self.device.type == "cuda"):
+            return torch.autocast(self.device.type, torch.bfloat16)
+        return contextlib.nullcontext()
+
+    def training_batches(self, start_step: int, stop_step: int) -> Generator[MicroBatch]:
+        return training_batches(self.config, self.corpus.train, start_step, stop_step)
+
+    def exam_batches(self) -> Generator[MicroBatch]:
+        return exam_batches(self.config, self.corpus.held_out)
+
+
+def pick_device(name: str) -> torch.device:
+    """Return the device that ``--device`` names; ``auto`` is the GPU if there is one.
+
+    Raises:
+        UsageError: the name is unknown, or this machine has no such device.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise UsageError(f"--device {name}: unknown; use auto, cpu, cuda or cuda:N") from None
+    if device.type not in ("cpu", "cuda"):
+        raise UsageError(f"--device {name}: not supported; use auto, cpu, cuda or cuda:N")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise UsageError(f"--device {name}: this machine has {torch.cuda.device_count()} GPUs; use auto or cpu")
+    return device
+
+
+def scene_seconds(experiment: Experiment, model: nn.Module) -> float:
+    """Estimate the time of forward and backward for one scene, from a shortened one; changes nothing."""
+    share = 0.25
+    # The first pass pays for starting threads and choosing kernels.
+    return min(_pass_seconds(experiment, model, share) for _ in range(2)) / share
+
+
+def _pass_seconds(experiment: Experiment, model: nn.Module, share: float) -> float:
+    config = experiment.config
+    mixture = torch.randn(1, round(share * config.audio.mixture_samples), device=experiment.device)
+    reference = torch.randn(1, round(share * config.audio.reference_samples), device=experiment.device)
+    parameters = list(model.parameters())
+    start = time.perf_counter()
+    with experiment.autocast():
+        estimate = model(mixture, reference)
+    sums = experiment.objective.sums(estimate, mixture, mixture, torch.tensor([True], device=experiment.device), False)
+    loss = experiment.objective.loss(sums, Counts(1, 0), False)
+    torch.autograd.grad(loss, parameters, allow_unused=True)
+    if experiment.device.type == "cuda":
+        torch.cuda.synchronize(experiment.device)
+    return time.perf_counter() - start

@@ -1,0 +1,168 @@
+"""Ranking the checkpoints of a run by one metric, within bounds on others, with uncertainty."""
+
+import json
+import math
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hifitse import checkpoints
+from hifitse.errors import CheckpointError, HifitseError, UsageError
+from hifitse.metrics import Metric, metric
+from hifitse.runs import Run, write_text
+from hifitse.validation import Exam
+
+
+@dataclass(frozen=True)
+class Requirement:
+    """A bound on a metric, e.g. ``rms_ratio>=0.8``."""
+
+    metric: Metric
+    at_least: bool
+    bound: float
+
+    @classmethod
+    def parse(cls, text: str) -> "Requirement":
+        """Read ``METRIC>=NUMBER`` or ``METRIC<=NUMBER``.
+
+        Raises:
+            UsageError: the text is neither, or the metric is unknown.
+        """
+        if not (match := re.fullmatch(r"\s*(\w+)\s*(>=|<=)\s*(-?\d+(?:\.\d*)?)\s*", text)):
+            raise UsageError(f"--require '{text}': expected METRIC>=NUMBER or METRIC<=NUMBER, e.g. 'rms_ratio>=0.8'")
+        return cls(metric(match[1]), match[2] == ">=", float(match[3]))
+
+    def violation(self, metrics: dict[str, float]) -> str | None:
+        """Return why these metrics do not meet the bound, or None."""
+        value = metrics[self.metric.name]
+        if (value >= self.bound) if self.at_least else (value <= self.bound):
+            return None
+        return f"{self.metric.name} {value:.3f} is {'below' if self.at_least else 'above'} {self.bound:g}"
+
+
+@dataclass(frozen=True)
+class Ranked:
+    step: int
+    path: Path
+    metrics: dict[str, float]
+    behind_best: tuple[float, float] | None
+    """Mean and standard error of what the best one is ahead by, paired scene by scene; None for
+    the best itself and for metrics that are no mean over scenes."""
+
+    def to_json(self) -> dict[str, Any]:
+        behind = {"mean": self.behind_best[0], "standard_error": self.behind_best[1]} if self.behind_best else None
+        return {"step": self.step, "path": str(self.path), "metrics": self.metrics, "behind_best": behind}
+
+
+@dataclass(frozen=True)
+class Excluded:
+    step: int
+    reason: str
+    metrics: dict[str, float] | None = None
+    """None where there is no comparable exam."""
+
+
+@dataclass(frozen=True)
+class Selection:
+    metric: Metric
+    ranking: list[Ranked]
+    """Best first."""
+    excluded: list[Excluded]
+    lowest_val_loss_step: int
+    """What selecting by val_loss alone would have picked."""
+
+    @property
+    def best(self) -> Ranked:
+        return self.ranking[0]
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "metric": self.metric.name,
+            "best": {"step": self.best.step, "path": str(self.best.path), "metrics": self.best.metrics},
+            "ranking": [ranked.to_json() for ranked in self.ranking],
+            "excluded": [{"step": excluded.step, "reason": excluded.reason} for excluded in self.excluded],
+            "lowest_val_loss_step": self.lowest_val_loss_step,
+        }
+
+
+def select(run: Run, metric: Metric, requirements: list[Requirement]) -> Selection:
+    """Rank the run's checkpoints that were validated and meet every requirement.
+
+    Raises:
+        UsageError: the run has no validated checkpoint.
+        HifitseError: none meets the requirements; the message says why each was excluded.
+    """
+    exams, excluded = _exams(run)
+    if not exams:
+        raise UsageError(
+            f"{run.path}: no checkpoint of this run was validated yet; run hifitse validate --run {run.name}"
+        )
+    eligible = []
+    for exam in exams:
+        if reasons := [r for requirement in requirements if (r := requirement.violation(exam.metrics))]:
+            excluded.append(Excluded(exam.step, "; ".join(reasons), exam.metrics))
+        else:
+            eligible.append(exam)
+    eligible.sort(key=lambda exam: (metric.cost(exam.metrics[metric.name]), -exam.step))
+    while eligible and (damage := _damage(run, eligible[0].step)):
+        exam = eligible.pop(0)
+        excluded.append(Excluded(exam.step, damage, exam.metrics))
+    excluded.sort(key=lambda item: item.step)
+    if not eligible:
+        listed = "; ".join(f"step {item.step}: {item.reason}" for item in excluded)
+        raise HifitseError(f"{run.path}: no checkpoint meets the requirements ({listed}); loosen them with --require")
+    ranking = [
+        Ranked(exam.step, run.checkpoint_path(exam.step), exam.metrics, _behind(metric, eligible[0], exam))
+        for exam in eligible
+    ]
+    lowest = min(exams, key=lambda exam: exam.metrics["val_loss"])
+    return Selection(metric, ranking, excluded, lowest.step)
+
+
+def choose(run: Run, metric: Metric, requirements: list[Requirement]) -> Selection:
+    """Select as `select` does, and point the run's ``best`` at the winner."""
+    selection = select(run, metric, requirements)
+    best = selection.best
+    pointer = {"step": best.step, "metric": metric.name, "value": best.metrics[metric.name]}
+    write_text(run.best_path, json.dumps(pointer, indent=2) + "\n")
+    return selection
+
+
+def _exams(run: Run) -> tuple[list[Exam], list[Excluded]]:
+    """Return the comparable exams, and the checkpoints that have none."""
+    excluded, exams = [], []
+    for step in run.checkpoint_steps():
+        if not run.exam_path(step).exists():
+            excluded.append(Excluded(step, f"not validated; hifitse validate --from {step} would"))
+            continue
+        try:
+            exams.append(Exam.from_json(run.read_exam(step)))
+        except CheckpointError as error:
+            excluded.append(Excluded(step, str(error)))
+    digest = exams[-1].exam_digest if exams else None
+    other = [exam for exam in exams if exam.exam_digest != digest]
+    excluded += [Excluded(e.step, f"sat another exam than the newest; hifitse validate --from {e.step}") for e in other]
+    return [exam for exam in exams if exam.exam_digest == digest], excluded
+
+
+def _damage(run: Run, step: int) -> str | None:
+    try:
+        checkpoints.load(run.checkpoint_path(step))
+    except CheckpointError as error:
+        return str(error)
+    return None
+
+
+def _behind(metric: Metric, best: Exam, exam: Exam) -> tuple[float, float] | None:
+    if exam is best or metric.per_sample is None:
+        return None
+    pairs = zip(best.samples, exam.samples, strict=True)
+    values = [
+        getattr(a, metric.per_sample) - getattr(b, metric.per_sample)
+        for a, b in pairs
+        if getattr(a, metric.per_sample) is not None
+    ]
+    mean = sum(values) / len(values)
+    variance = sum((value - mean) ** 2 for value in values) / max(len(values) - 1, 1)
+    return mean, math.sqrt(variance / len(values))

@@ -1,0 +1,129 @@
+"""What a training consists of at a step: weights, averaged weights, optimizer; and its checkpoint form."""
+
+import copy
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from hifitse.checkpoints import Checkpoint, Header
+from hifitse.config import Config, TrainConfig
+from hifitse.config_files import to_data
+from hifitse.errors import CheckpointError
+from hifitse.models.build import build_model
+from hifitse.seeding import derive
+
+
+@dataclass
+class TrainState:
+    """Everything that a step changes. There is no RNG state: every draw is a function of the step."""
+
+    model: nn.Module
+    ema: nn.Module
+    optimizer: torch.optim.Optimizer
+    step: int = 0
+    """Completed steps."""
+    optimizer_reset_step: int = 0
+    """Step at which the optimizer last got fresh moments."""
+    parent: str | None = None
+    """Digest of the checkpoint that this training continues."""
+
+
+def new_state(config: Config, device: torch.device) -> TrainState:
+    """Return the state at step 0: weights drawn from the seed, on the CPU, whatever the device."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive(config.seed, "weights"))
+        model = build_model(config.model)
+    model.to(device).train()
+    ema = copy.deepcopy(model).eval().requires_grad_(False)
+    return TrainState(model, ema, _optimizer(model, config.train))
+
+
+def to_tensors(state: TrainState) -> dict[str, Tensor]:
+    """Return all tensors of a state by checkpoint name."""
+    tensors = {f"model/{name}": tensor for name, tensor in state.model.state_dict().items()}
+    tensors |= {f"ema/{name}": tensor for name, tensor in state.ema.state_dict().items()}
+    for name, parameter in state.model.named_parameters():
+        for key, value in state.optimizer.state.get(parameter, {}).items():
+            tensors[f"optimizer/{name}/{key}"] = value
+    return tensors
+
+
+def header(state: TrainState, config: Config, data_fingerprint: str) -> Header:
+    return Header(
+        step=state.step,
+        config=to_data(config),
+        data_fingerprint=data_fingerprint,
+        parent=state.parent,
+        optimizer_reset_step=state.optimizer_reset_step,
+    )
+
+
+def from_checkpoint(
+    checkpoint: Checkpoint, config: Config, device: torch.device, *, reset_optimizer: bool = False
+) -> TrainState:
+    """Return the state that a checkpoint holds.
+
+    Args:
+        reset_optimizer: start with fresh moments; the learning rate re-warms from this step.
+
+    Raises:
+        CheckpointError: the checkpoint's tensors are not those of the configured model.
+    """
+    state = new_state(config, device)
+    state.step, state.parent = checkpoint.header.step, checkpoint.digest
+    load_weights(state.model, checkpoint, "model/")
+    load_weights(state.ema, checkpoint, "ema/")
+    if reset_optimizer:
+        state.optimizer_reset_step = state.step
+        return state
+    state.optimizer_reset_step = checkpoint.header.optimizer_reset_step
+    for name, parameter in state.model.named_parameters():
+        prefix = f"optimizer/{name}/"
+        moments = {key.removeprefix(prefix): t for key, t in checkpoint.tensors.items() if key.startswith(prefix)}
+        if moments:
+            # AdamW keeps its step counter on the CPU, and its moments where the parameter is.
+            state.optimizer.state[parameter] = {
+                key: t.clone() if key == "step" else t.to(device, copy=True) for key, t in moments.items()
+            }
+    return state
+
+
+def load_weights(model: nn.Module, checkpoint: Checkpoint, prefix: str) -> None:
+    """Load ``model/`` or ``ema/`` weights strictly.
+
+    Raises:
+        CheckpointError: names or shapes do not fit the model.
+    """
+    weights = {name.removeprefix(prefix): t for name, t in checkpoint.tensors.items() if name.startswith(prefix)}
+    expected = {name: tuple(t.shape) for name, t in model.state_dict().items()}
+    wrong = [name for name, t in weights.items() if expected.get(name) != tuple(t.shape)]
+    wrong += [name for name in expected if name not in weights]
+    if wrong:
+        raise CheckpointError(
+            f"the checkpoint of step {checkpoint.header.step} does not fit the configured model "
+            f"({len(wrong)} tensors differ, {wrong[0]} first); use the model section that it was trained with"
+        )
+    model.load_state_dict(weights)
+
+
+def ema_model(checkpoint: Checkpoint, config: Config, device: torch.device) -> nn.Module:
+    """Return the averaged model of a checkpoint, in evaluation mode: the one that is examined and used."""
+    model = build_model(config.model)
+    load_weights(model, checkpoint, "ema/")
+    return model.to(device).eval().requires_grad_(False)
+
+
+@torch.no_grad()
+def update_ema(ema: nn.Module, model: nn.Module, decay: float) -> None:
+    """Move the averaged weights towards the weights: ``ema = decay ema + (1 - decay) weights``."""
+    torch._foreach_lerp_(list(ema.parameters()), list(model.parameters()), 1 - decay)
+
+
+def _optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
+    return torch.optim.AdamW(
+        model.parameters(),
+        lr=config.learning_rate,
+        betas=config.betas,
+        weight_decay=config.weight_decay,
+    )

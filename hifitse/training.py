@@ -1,0 +1,189 @@
+"""The training: a step is mathematics, the loop is cadence."""
+
+import contextlib
+import math
+import time
+from collections.abc import Generator, Iterable
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from hifitse import checkpoints
+from hifitse.batches import MicroBatch, step_counts
+from hifitse.config import TrainConfig
+from hifitse.curriculum import phase_at
+from hifitse.errors import Interrupted, StoppedError
+from hifitse.experiment import Experiment
+from hifitse.interrupts import Interrupts
+from hifitse.losses import energy_db, term_means
+from hifitse.metrics import rms
+from hifitse.metrics_log import MetricsLog
+from hifitse.runs import Run
+from hifitse.schedule import ema_decay, is_due, learning_rate
+from hifitse.state import TrainState, header, to_tensors, update_ema
+from hifitse.validation import Exam, validate
+
+MAX_SKIPPED_STEPS = 5
+"""Steps in a row whose gradient may be non-finite (and which are not taken) before the run stops."""
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """What one optimizer step measured; a function of the state before it and of its scenes."""
+
+    step: int
+    """Completed steps, this one included."""
+    phase: str
+    learning_rate: float
+    loss: float
+    terms: dict[str, float]
+    grad_norm: float
+    taken: bool
+    """False where the gradient was not finite: the weights stayed as they were."""
+    rms_ratio: float | None
+    ta_energy_db: float | None
+
+    def to_row(self) -> dict[str, object]:
+        """Return the row for metrics.jsonl."""
+        return {name: value for name, value in vars(self).items() if value is not None}
+
+
+class Display(Protocol):
+    """What the loop tells about its progress."""
+
+    def step(self, result: StepResult, seconds: float, waited_seconds: float) -> None: ...
+    def exam(self, exam: Exam) -> None: ...
+    def message(self, text: str) -> None: ...
+
+
+def train_step(state: TrainState, micro_batches: Iterable[MicroBatch], experiment: Experiment) -> StepResult:
+    """Do one optimizer step on all micro-batches of the step ``state.step``, and count it."""
+    config, objective = experiment.config, experiment.objective
+    phase = phase_at(config, state.step)
+    counts = step_counts(config, state.step)
+    has_absent = phase.absent_ratio > 0
+    rate = learning_rate(config.train, state.step, state.optimizer_reset_step)
+
+    sums: dict[str, Tensor] = {}
+    state.optimizer.zero_grad(set_to_none=True)
+    for batch in micro_batches:
+        batch = batch.to(experiment.device)
+        with experiment.autocast():
+            estimate = state.model(batch.mixture, batch.reference)
+        parts = objective.sums(estimate, batch.target, batch.mixture, batch.present, has_absent)
+        objective.loss(parts, counts, has_absent).backward()  # type: ignore[no-untyped-call]
+        for name, value in (parts | _levels(estimate.detach(), batch)).items():
+            sums[name] = sums.get(name, 0) + value.detach()
+
+    grad_norm = torch.nn.utils.clip_grad_norm_(state.model.parameters(), config.train.clip_norm).item()
+    taken = math.isfinite(grad_norm)
+    if taken:
+        for group in state.optimizer.param_groups:
+            group["lr"] = rate
+        state.optimizer.step()
+        update_ema(state.ema, state.model, ema_decay(config.train, state.step))
+    state.step += 1
+
+    parts = {name: sums[name] for name in objective.weights(has_absent)}
+    return StepResult(
+        step=state.step,
+        phase=phase.name,
+        learning_rate=rate,
+        loss=objective.loss(parts, counts, has_absent).item(),
+        terms={name: value.item() for name, value in term_means(parts, counts).items()},
+        grad_norm=grad_norm,
+        taken=taken,
+        rms_ratio=(sums["rms_estimate"] / sums["rms_target"]).item() if counts.num_present else None,
+        ta_energy_db=sums["energy_db"].item() / counts.num_absent if counts.num_absent else None,
+    )
+
+
+def _levels(estimate: Tensor, batch: MicroBatch) -> dict[str, Tensor]:
+    return {
+        "rms_estimate": rms(estimate[batch.present]).sum(),
+        "rms_target": rms(batch.target[batch.present]).sum(),
+        "energy_db": energy_db(estimate[~batch.present]).sum(),
+    }
+
+
+def train(
+    state: TrainState, experiment: Experiment, run: Run, display: Display, interrupts: Interrupts, stop_at: int
+) -> None:
+    """Train until ``stop_at`` completed steps; save, validate and log when due.
+
+    Raises:
+        Interrupted: a signal arrived; the state is saved.
+        StoppedError: the gradient was not finite for several steps in a row; the state is saved.
+    """
+    config = experiment.config
+    phase_ends = {phase.until for phase in config.curriculum}
+    batches = _Timed(experiment.training_batches(state.step, stop_at))
+    num_skipped = 0
+    with contextlib.closing(MetricsLog(run, state.step)) as log, contextlib.closing(batches):
+        if _exam_due(state.step, config.train) and not run.exam_path(state.step).exists():
+            examine(state, experiment, run, log, display)
+        for _, micro_batches in groupby(batches, key=lambda batch: batch.step):
+            started, waited = time.perf_counter(), batches.waited_seconds
+            result = train_step(state, micro_batches, experiment)
+            display.step(result, time.perf_counter() - started, batches.waited_seconds - waited)
+            if is_due(state.step, config.train.log_every) or not result.taken:
+                log.step(result.to_row())
+
+            num_skipped = 0 if result.taken else num_skipped + 1
+            ends = state.step == stop_at or interrupts.received is not None or num_skipped == MAX_SKIPPED_STEPS
+            exam_due = _exam_due(state.step, config.train)
+            save_due = is_due(state.step, config.train.checkpoint_every) or state.step in phase_ends
+            if ends or exam_due or save_due:
+                save(state, experiment, run)
+            if exam_due:
+                examine(state, experiment, run, log, display)
+            if interrupts.received is not None:
+                raise Interrupted(f"interrupted after step {state.step}; the state is saved", interrupts.received)
+            if num_skipped == MAX_SKIPPED_STEPS:
+                raise StoppedError(
+                    f"the gradient was not finite for {num_skipped} steps in a row, up to step {state.step}; look at "
+                    "the data, or resume from an earlier checkpoint with a lower train.learning_rate"
+                )
+
+
+def save(state: TrainState, experiment: Experiment, run: Run) -> None:
+    """Write the checkpoint of the state's step; from then on it is the parent of the next one."""
+    fingerprint = experiment.corpus.fingerprint
+    path = run.checkpoint_path(state.step)
+    state.parent = checkpoints.save(path, header(state, experiment.config, fingerprint), to_tensors(state))
+
+
+def examine(state: TrainState, experiment: Experiment, run: Run, log: MetricsLog, display: Display) -> None:
+    """Let the averaged weights sit the exam, and keep the result."""
+    exam = validate(state.ema, experiment, state.step)
+    run.write_exam(exam.step, exam.to_json())
+    log.exam(exam)
+    display.exam(exam)
+
+
+def _exam_due(step: int, config: TrainConfig) -> bool:
+    return is_due(step, config.validate_every) or step == config.total_steps
+
+
+class _Timed:
+    """An iterator that adds up how long its consumer waited."""
+
+    def __init__(self, iterator: Generator[MicroBatch]) -> None:
+        self.iterator = iterator
+        self.waited_seconds = 0.0
+
+    def __iter__(self) -> "_Timed":
+        return self
+
+    def __next__(self) -> MicroBatch:
+        started = time.perf_counter()
+        try:
+            return next(self.iterator)
+        finally:
+            self.waited_seconds += time.perf_counter() - started
+
+    def close(self) -> None:
+        self.iterator.close()

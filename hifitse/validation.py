@@ -1,0 +1,95 @@
+"""The exam: the same fixed scenes for every checkpoint. It returns numbers and changes nothing."""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from hifitse.curriculum import exam_settings
+from hifitse.experiment import Experiment
+from hifitse.losses import Counts, term_means
+from hifitse.metrics import Sample, aggregate, measure
+from hifitse.runs import Run
+
+
+@dataclass(frozen=True)
+class Exam:
+    """The result of one validation."""
+
+    step: int
+    exam_digest: str
+    """Identifies the scenes: results with different digests cannot be compared."""
+    metrics: dict[str, float]
+    terms: dict[str, float]
+    """Mean of each loss term over its scenes, unweighted."""
+    samples: tuple[Sample, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "step": self.step,
+            "exam_digest": self.exam_digest,
+            "metrics": self.metrics,
+            "terms": self.terms,
+            "samples": [sample.to_json() for sample in self.samples],
+        }
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> "Exam":
+        samples = tuple(Sample(**sample) for sample in data["samples"])
+        return cls(data["step"], data["exam_digest"], data["metrics"], data["terms"], samples)
+
+
+def validate(model: nn.Module, experiment: Experiment, step: int) -> Exam:
+    """Let a model sit the exam (the averaged one); its mode, weights and gradients stay as they are.
+
+    val_loss is the training objective over all exam scenes, TA term included, in every phase: only
+    so can the checkpoints of different phases be compared by it.
+    """
+    objective = experiment.objective
+    was_training = model.training
+    samples: list[Sample] = []
+    sums: dict[str, Tensor] = {}
+    model.eval()
+    try:
+        with torch.inference_mode():
+            for batch in experiment.exam_batches():
+                batch = batch.to(experiment.device)
+                with experiment.autocast():
+                    estimate = model(batch.mixture, batch.reference)
+                samples += measure(len(samples), estimate, batch.target, batch.mixture, batch.present)
+                parts = objective.sums(estimate, batch.target, batch.mixture, batch.present, has_absent=True)
+                sums = {name: sums.get(name, 0) + value.double() for name, value in parts.items()}
+    finally:
+        model.train(was_training)
+    num_present = sum(sample.present for sample in samples)
+    counts = Counts(num_present, len(samples) - num_present)
+    metrics = aggregate(samples, objective.loss(sums, counts, has_absent=True).item())
+    terms = {name: value.item() for name, value in term_means(sums, counts).items()}
+    return Exam(step, exam_digest(experiment), metrics, terms, tuple(samples))
+
+
+def keep(exam: Exam, run: Run) -> bool:
+    """Store a result in its run, unless the run already has that step's result of another exam."""
+    if run.exam_path(exam.step).exists() and Exam.from_json(run.read_exam(exam.step)).exam_digest != exam.exam_digest:
+        return False
+    run.write_exam(exam.step, exam.to_json())
+    return True
+
+
+def exam_digest(experiment: Experiment) -> str:
+    """Return a digest of everything that decides what the exam's scenes sound like."""
+    config, pool = experiment.config, experiment.corpus.held_out
+    recipe = {
+        "audio": config.audio.model_dump(),
+        "num_scenes": config.validation.num_scenes,
+        "settings": asdict(exam_settings(config)),
+        "limits": [config.mixing.peak_limit, config.mixing.min_target_seconds, config.mixing.silence_db],
+        "corpus": experiment.corpus.fingerprint,
+        "voices": [[speaker.name, *(recording.name for recording in speaker.recordings)] for speaker in pool.speakers],
+        "noises": [recording.name for recording in pool.noises],
+        "rirs": [recording.name for recording in pool.rirs],
+    }
+    return hashlib.blake2b(json.dumps(recipe, sort_keys=True).encode(), digest_size=8).hexdigest()

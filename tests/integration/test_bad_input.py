@@ -1,0 +1,152 @@
+"""What goes wrong is said in one line, with the remedy, and the right exit code; nothing is lost."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from conftest import SPEECH, TINY, Cli
+
+from hifitse.runs import Run
+
+
+def test_a_missing_corpus_is_named_with_its_key(cli: Cli, tmp_path: Path) -> None:
+    outcome = cli("train", "--config", TINY, "--run", tmp_path / "run", "--set", f"data.speech={tmp_path}/none")
+    assert outcome.code == 2
+    assert "data.speech" in outcome.err and f"{tmp_path}/none" in outcome.err
+    assert not Run(tmp_path / "run").exists(), "a start that failed leaves no run behind"
+
+
+def test_one_speaker_only_cannot_be_mixed(cli: Cli, tmp_path: Path) -> None:
+    shutil.copytree(SPEECH / "june_fr", tmp_path / "speech" / "june_fr")
+    outcome = cli("train", "--config", TINY, "--run", tmp_path / "run", "--set", f"data.speech={tmp_path}/speech")
+    assert outcome.code == 2
+    assert "data.speech" in outcome.err and "speaker" in outcome.err
+
+
+@pytest.fixture
+def corpus(tmp_path: Path) -> Path:
+    return Path(shutil.copytree(SPEECH, tmp_path / "speech"))
+
+
+def test_broken_and_empty_files_are_left_out_by_name(cli: Cli, corpus: Path, tmp_path: Path) -> None:
+    (corpus / "june_fr" / "broken.flac").write_bytes(b"this is no audio")
+    soundfile.write(corpus / "june_fr" / "empty.wav", np.zeros(0), 16000)
+    run = ("--run", tmp_path / "run", "--stop-at", 1, "--set", f"data.speech={corpus}")
+    outcome = cli("train", "--config", TINY, *run)
+    assert outcome.code == 0
+    assert "broken.flac" in outcome.err and "empty.wav" in outcome.err
+
+
+@pytest.mark.parametrize("num_workers", [0, 1])
+def test_nan_samples_end_the_training_with_the_files_name(
+    cli: Cli, corpus: Path, tmp_path: Path, num_workers: int
+) -> None:
+    for path in corpus.rglob("*.flac"):
+        samples, rate = soundfile.read(path, dtype="float32")
+        samples[:] = np.nan
+        path.unlink()
+        soundfile.write(path.with_suffix(".wav"), samples, rate, "FLOAT")
+    settings = ("--set", f"data.speech={corpus}", "--set", f"data.num_workers={num_workers}")
+    outcome = cli("train", "--config", TINY, "--run", tmp_path / "run", *settings)
+    assert outcome.code == 1
+    assert ".wav" in outcome.err and "finite" in outcome.err
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("loss.ta_weigth=0.2", "did you mean 'ta_weight'"),
+        ("train.batch_size=many", "train.batch_size"),
+        ("train.batch_size", "="),
+        ("loss.absent.kind=soft", "hinge"),
+        ("model.kind=huge", "compact"),
+        ("validation.num_scenes=1", "validation.num_scenes"),
+        ("loss.ta_weight=1.5", "loss.ta_weight"),
+    ],
+)
+def test_a_wrong_override_is_named(cli: Cli, tmp_path: Path, override: str, said: str) -> None:
+    outcome = cli("train", "--config", TINY, "--run", tmp_path / "run", "--set", override)
+    assert outcome.code == 2
+    assert said in outcome.err
+    assert override.split("=")[0].split(".")[-1] in outcome.err
+
+
+def test_a_wrong_line_in_the_file_is_named(cli: Cli, tmp_path: Path) -> None:
+    text = TINY.read_text().replace("demo_corpus", str(SPEECH.parent))
+    (tmp_path / "wrong.yaml").write_text(text.replace("batch_size: 4", "batch_sise: 4", 1))
+    number = next(i for i, line in enumerate(text.splitlines(), 1) if "batch_size: 4" in line)
+    outcome = cli("train", "--config", tmp_path / "wrong.yaml", "--run", tmp_path / "run")
+    assert outcome.code == 2
+    assert f"wrong.yaml:{number}: train.batch_sise" in outcome.err
+
+
+def test_a_run_that_exists_is_not_overwritten(cli: Cli, trained: Path) -> None:
+    before = Run(trained).checkpoint_path(12).read_bytes()
+    outcome = cli("train", "--config", TINY, "--run", trained)
+    assert outcome.code == 2
+    assert "hifitse resume" in outcome.err
+    assert Run(trained).checkpoint_path(12).read_bytes() == before
+
+
+@pytest.mark.parametrize("command", ["resume", "validate", "select-best"])
+def test_a_missing_run_is_named(cli: Cli, tmp_path: Path, command: str) -> None:
+    outcome = cli(command, "--config", TINY, "--run", tmp_path / "none")
+    assert outcome.code == 2
+    assert "no such run" in outcome.err
+    assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.parametrize("command", ["resume", "validate", "smoke"])
+def test_a_missing_checkpoint_is_named_and_never_starts_over(cli: Cli, trained: Path, command: str) -> None:
+    outcome = cli(command, "--run", trained, "--from", 7)
+    assert outcome.code == 2
+    assert "no checkpoint at step 7" in outcome.err
+    assert Run(trained).checkpoint_steps() == [2, 4, 6, 8, 10, 12]
+
+
+def test_another_model_shape_is_refused_on_resume(cli: Cli, trained: Path) -> None:
+    outcome = cli("resume", "--run", trained, "--from", 8, "--set", "model.hidden=24")
+    assert outcome.code in (1, 2)
+    assert "model" in outcome.err
+    assert Run(trained).checkpoint_steps() == [2, 4, 6, 8, 10, 12]
+
+
+def test_a_damaged_last_checkpoint_is_skipped_and_named(cli: Cli, trained: Path) -> None:
+    path = Run(trained).checkpoint_path(12)
+    path.write_bytes(path.read_bytes()[:1000])
+    outcome = cli("resume", "--run", trained)
+    assert outcome.code == 0
+    assert "skipped" in outcome.err and "step_00000012" in outcome.err
+
+
+@pytest.mark.parametrize(
+    ("name", "samples", "said"),
+    [
+        ("silent.wav", np.zeros(16000), "silence"),
+        ("short.wav", np.ones(10), "at least"),
+        ("nan.wav", np.full(16000, np.nan, dtype=np.float32), "finite"),
+    ],
+)
+def test_extract_refuses_what_is_no_voice(
+    cli: Cli, trained: Path, tmp_path: Path, name: str, samples: np.ndarray, said: str
+) -> None:
+    soundfile.write(tmp_path / name, samples, 16000, "FLOAT")
+    mixture = next(SPEECH.rglob("*.flac"))
+    outcome = cli("extract", mixture, tmp_path / name, "-o", tmp_path / "out.wav", "--run", trained, "--from", 12)
+    assert outcome.code == 1
+    assert name in outcome.err and said in outcome.err
+    assert not (tmp_path / "out.wav").exists()
+
+
+def test_extract_writes_only_what_keeps_the_level(cli: Cli, trained: Path) -> None:
+    outcome = cli("extract", "a.wav", "b.wav", "-o", "out.mp3", "--run", trained)
+    assert outcome.code == 2
+    assert ".wav" in outcome.err
+
+
+def test_an_unknown_device_or_metric_is_named(cli: Cli, trained: Path) -> None:
+    assert "--device tpu" in cli("validate", "--run", trained, "--device", "tpu").err
+    assert cli("validate", "--run", trained, "--device", "cuda:99").code == 2
+    assert "unknown metric" in cli("select-best", "--run", trained, "--metric", "beauty").err
