@@ -1,0 +1,44 @@
+# Everything installs into .venv by itself: `make demo` and `make test` are all there is to know.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+DEMO := --config configs/demo.yaml
+EXAMPLE := runs/demo/example
+
+.PHONY: demo test test-slow lint format bench clean
+
+$(INSTALLED): pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev,rooms]'
+	touch $@
+
+# The whole experiment on the bundled speech; a second call goes on where the first one stopped.
+demo: $(INSTALLED)
+	if [ -e runs/demo/config.yaml ]; then $(BIN)/hifitse resume $(DEMO); else $(BIN)/hifitse train $(DEMO); fi
+	$(BIN)/hifitse select-best $(DEMO) --metric tp_si_sdr
+	$(BIN)/hifitse data preview $(DEMO) -n 1 -o $(EXAMPLE)
+	$(BIN)/hifitse extract $(DEMO) $(EXAMPLE)/scene_00000/mixture.wav $(EXAMPLE)/scene_00000/reference.wav \
+		--target $(EXAMPLE)/scene_00000/target.wav -o $(EXAMPLE)/scene_00000/extracted.wav
+
+test: $(INSTALLED)
+	$(BIN)/pytest -m "not slow"
+
+test-slow: $(INSTALLED)
+	$(BIN)/pytest
+
+lint: $(INSTALLED)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(INSTALLED)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(INSTALLED)
+	$(BIN)/python benchmarks/loader.py
+	$(BIN)/python benchmarks/full_model.py
+
+clean:
+	rm -rf $(VENV) build *.egg-info
