@@ -40,7 +40,7 @@ def machine(device: str) -> str:
 def measure(device: str, repeats: int, batch: int, recompute: bool) -> dict[str, float]:
     """Return the median seconds of forward and backward, and the peak memory in MiB, in this process."""
     torch.manual_seed(0)
-    model = build_model(GridConfig(kind="grid", activation_checkpointing=recompute)).to(device).train()
+    model = build_model(GridConfig(kind="grid", activation_checkpointing=recompute), 48000).to(device).train()
     mixture, reference = (0.1 * torch.randn(batch, SECONDS * SAMPLE_RATE, device=device) for _ in range(2))
 
     def clock() -> float:

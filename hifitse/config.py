@@ -240,14 +240,18 @@ class GridConfig(Section):
 class CompactConfig(Section):
     kind: Literal["compact"]
     """A small full-band masker, conditioned by a pooled reference embedding; learns fast on a CPU."""
-    stft: StftConfig = StftConfig(n_fft=256, window=256, hop=128)
-    """The STFT that the model works in."""
-    hidden: Count = 256
+    stft: StftConfig = StftConfig(n_fft=512, window=512, hop=256)
+    """The STFT that the model works in; 64 ms windows resolve the harmonics of close voices."""
+    feature_dim: Count = 192
     """Features per frame inside the network."""
-    num_layers: Count = 3
+    lstm_hidden: Count = 128
+    """Hidden size of each LSTM direction."""
+    num_layers: Count = 2
     """Layers, each modulated by the reference embedding."""
-    embedding_dim: Count = 128
+    embedding_dim: Count = 64
     """Size of the reference embedding."""
+    num_mels: Count = 64
+    """Mel bands that the reference embedding is made from."""
 
 
 ModelConfig = Annotated[GridConfig | CompactConfig, Field(discriminator="kind")]

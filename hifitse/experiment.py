@@ -66,24 +66,28 @@ def pick_device(name: str) -> torch.device:
     return device
 
 
-def scene_seconds(experiment: Experiment, model: nn.Module) -> float:
-    """Estimate the time of forward and backward for one scene, from a shortened one; changes nothing."""
-    share = 0.25
-    # The first pass pays for starting threads and choosing kernels.
-    return min(_pass_seconds(experiment, model, share) for _ in range(2)) / share
+def step_seconds(experiment: Experiment, model: nn.Module) -> float:
+    """Estimate the time of one training step, data aside, from micro-batches of short scenes; changes nothing."""
+    train, share = experiment.config.train, 0.25
+    seconds = _micro_batch_seconds(experiment, model, share)
+    if seconds < 2:
+        # The first pass also paid for starting threads and choosing kernels.
+        seconds = _micro_batch_seconds(experiment, model, share)
+    return seconds / share * train.batch_size / train.micro_batch_size
 
 
-def _pass_seconds(experiment: Experiment, model: nn.Module, share: float) -> float:
-    config = experiment.config
-    mixture = torch.randn(1, round(share * config.audio.mixture_samples), device=experiment.device)
-    reference = torch.randn(1, round(share * config.audio.reference_samples), device=experiment.device)
-    parameters = list(model.parameters())
+def _micro_batch_seconds(experiment: Experiment, model: nn.Module, share: float) -> float:
+    config, device = experiment.config, experiment.device
+    size = config.train.micro_batch_size
+    mixture = torch.randn(size, round(share * config.audio.mixture_samples), device=device)
+    reference = torch.randn(size, round(share * config.audio.reference_samples), device=device)
     start = time.perf_counter()
     with experiment.autocast():
         estimate = model(mixture, reference)
-    sums = experiment.objective.sums(estimate, mixture, mixture, torch.tensor([True], device=experiment.device), False)
-    loss = experiment.objective.loss(sums, Counts(1, 0), False)
-    torch.autograd.grad(loss, parameters, allow_unused=True)
-    if experiment.device.type == "cuda":
-        torch.cuda.synchronize(experiment.device)
+    present = torch.ones(size, dtype=torch.bool, device=device)
+    sums = experiment.objective.sums(estimate, mixture, mixture, present, has_absent=False)
+    loss = experiment.objective.loss(sums, Counts(size, 0), has_absent=False)
+    torch.autograd.grad(loss, list(model.parameters()), allow_unused=True)
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
     return time.perf_counter() - start

@@ -33,7 +33,7 @@ def new_state(config: Config, device: torch.device) -> TrainState:
     """Return the state at step 0: weights drawn from the seed, on the CPU, whatever the device."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive(config.seed, "weights"))
-        model = build_model(config.model)
+        model = build_model(config.model, config.audio.sample_rate)
     model.to(device).train()
     ema = copy.deepcopy(model).eval().requires_grad_(False)
     return TrainState(model, ema, _optimizer(model, config.train))
@@ -109,7 +109,7 @@ def load_weights(model: nn.Module, checkpoint: Checkpoint, prefix: str) -> None:
 
 def ema_model(checkpoint: Checkpoint, config: Config, device: torch.device) -> nn.Module:
     """Return the averaged model of a checkpoint, in evaluation mode: the one that is examined and used."""
-    model = build_model(config.model)
+    model = build_model(config.model, config.audio.sample_rate)
     load_weights(model, checkpoint, "ema/")
     return model.to(device).eval().requires_grad_(False)
 

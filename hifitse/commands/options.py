@@ -82,11 +82,11 @@ def build_experiment(config: Config, device: str) -> "Experiment":
 def announce(experiment: "Experiment", state: "TrainState", num_steps: int) -> None:
     """Say what is about to happen, and about how long it takes on this machine."""
     from hifitse.display import duration
-    from hifitse.experiment import scene_seconds
+    from hifitse.experiment import step_seconds
     from hifitse.models.build import num_parameters
 
     config = experiment.config
-    seconds = num_steps * config.train.batch_size * scene_seconds(experiment, state.model)
+    seconds = num_steps * step_seconds(experiment, state.model)
     say(
         f"training {config.model.kind} ({num_parameters(state.model):,} parameters) on {experiment.device}: "
         f"{num_steps} steps of {config.train.batch_size} scenes from step {state.step}, "

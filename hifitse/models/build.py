@@ -7,9 +7,9 @@ from hifitse.models.compact import CompactModel
 from hifitse.models.grid import GridModel
 
 
-def build_model(config: ModelConfig) -> nn.Module:
+def build_model(config: ModelConfig, sample_rate: int) -> nn.Module:
     """Return the model, on the CPU, with fresh weights from torch's global generator."""
-    return GridModel(config) if isinstance(config, GridConfig) else CompactModel(config)
+    return GridModel(config) if isinstance(config, GridConfig) else CompactModel(config, sample_rate)
 
 
 def num_parameters(model: nn.Module) -> int:

@@ -107,7 +107,7 @@ def test_a_missing_checkpoint_is_named_and_never_starts_over(cli: Cli, trained: 
 
 
 def test_another_model_shape_is_refused_on_resume(cli: Cli, trained: Path) -> None:
-    outcome = cli("resume", "--run", trained, "--from", 8, "--set", "model.hidden=24")
+    outcome = cli("resume", "--run", trained, "--from", 8, "--set", "model.feature_dim=24")
     assert outcome.code in (1, 2)
     assert "model" in outcome.err
     assert Run(trained).checkpoint_steps() == [2, 4, 6, 8, 10, 12]

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from hifitse.config import CompactConfig
 from hifitse.models.build import build_model
 
-CONFIG = CompactConfig(kind="compact", hidden=16, num_layers=2, embedding_dim=8)
+CONFIG = CompactConfig(kind="compact", feature_dim=16, lstm_hidden=8, num_layers=2, embedding_dim=8, num_mels=24)
 
 
 def noise(*shape: int, seed: int = 0) -> Tensor:
@@ -17,13 +17,13 @@ def noise(*shape: int, seed: int = 0) -> Tensor:
 @pytest.fixture
 def model() -> nn.Module:
     torch.manual_seed(0)
-    return build_model(CONFIG).eval()
+    return build_model(CONFIG, 8000).eval()
 
 
 def test_starts_near_a_pass_through(model: nn.Module) -> None:
     mixture = noise(2, 4000)
     estimate = model(mixture, noise(2, 3000, seed=1))
-    assert (estimate - mixture).norm() < 0.05 * mixture.norm()
+    assert (estimate - mixture).norm() < 0.3 * mixture.norm()
 
 
 @pytest.mark.parametrize("length", [1, 800, 2303, 4223])

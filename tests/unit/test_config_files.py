@@ -291,9 +291,9 @@ def test_overrides_of_paths_start_from_the_working_directory(folder: Path) -> No
 def test_another_kind_starts_from_its_defaults(folder: Path) -> None:
     Path("configs/basic.yaml").write_text(BASIC.replace("kind: grid", "kind: grid\n  num_blocks: 7"))
     assert load("model.kind=grid").model.model_dump()["num_blocks"] == 7
-    compact = load("model.kind=compact", "model.hidden=24").model
+    compact = load("model.kind=compact", "model.feature_dim=24").model
     assert compact.kind == "compact"
-    assert (compact.hidden, compact.num_layers) == (24, 3)
+    assert (compact.feature_dim, compact.num_layers) == (24, 2)
 
 
 def test_the_rest_of_a_default_section_stays(folder: Path) -> None:
@@ -313,7 +313,7 @@ def test_the_last_override_wins(folder: Path) -> None:
         ("=3", "--set =3: expected KEY=VALUE"),
         ("loss.ta_weigth=1", "--set loss.ta_weigth=1: unknown key; did you mean 'ta_weight'?"),
         ("los.ta_weight=1", "--set los.ta_weight=1: unknown key; did you mean 'loss'?"),
-        ("model.hidden=3", "--set model.hidden=3: unknown key; did you mean 'lstm_hidden'?"),
+        ("model.lstm_hiden=3", "--set model.lstm_hiden=3: unknown key; did you mean 'lstm_hidden'?"),
         ("seed.x=1", "--set seed.x=1: seed is a whole number, it has no key 'x'"),
         ("mixing.sir_db.0=1", "--set mixing.sir_db.0=1: mixing.sir_db is a list of 2, it has no key '0'"),
         ("train.batch_size=many", "--set train.batch_size=many: expected a whole number, got 'many'"),

@@ -32,7 +32,7 @@ def noise(*shape: int, seed: int = 0) -> Tensor:
 def stirred(config: GridConfig = SMALL, seed: int = 0) -> nn.Module:
     """Return a model that is away from its pass-through start."""
     torch.manual_seed(seed)
-    model = build_model(config)
+    model = build_model(config, 48000)
     with torch.no_grad():
         for parameter in model.parameters():
             parameter += 0.1 * torch.randn_like(parameter)
@@ -75,7 +75,7 @@ def expected_state(dim: int, hidden: int, blocks: int) -> list[tuple[str, tuple[
 
 
 def test_full_size_has_the_original_tensors_in_order() -> None:
-    model = build_model(GridConfig(kind="grid"))
+    model = build_model(GridConfig(kind="grid"), 48000)
     state = [(key, tuple(tensor.shape)) for key, tensor in model.state_dict().items()]
     assert state == expected_state(dim=128, hidden=256, blocks=6)
     assert [name for name, _ in model.named_parameters()] == [key for key, _ in state]
@@ -96,7 +96,7 @@ def test_computes_what_the_original_computes(weights: str, output: str) -> None:
         num_heads=sizes["num_heads"],
         reinject_at=tuple(sizes["reinject_at"]),
     )
-    model = build_model(config)
+    model = build_model(config, 48000)
     saved = torch.load(ORIGINAL / "tiny_checkpoint_0200000.pt", weights_only=True)[weights]
     state = {key.removeprefix("module."): tensor for key, tensor in saved.items() if key != "n_averaged"}
     assert list(state) == list(model.state_dict())
@@ -109,7 +109,7 @@ def test_computes_what_the_original_computes(weights: str, output: str) -> None:
 
 def test_starts_as_a_pass_through() -> None:
     mixture = noise(2, 4000)
-    estimate = build_model(SMALL)(mixture, noise(2, 3000, seed=1))
+    estimate = build_model(SMALL, 48000)(mixture, noise(2, 3000, seed=1))
     torch.testing.assert_close(estimate, mixture, rtol=0, atol=1e-3)
 
 
@@ -191,5 +191,5 @@ def test_bfloat16_autocast_is_close_and_gives_float32() -> None:
 def test_other_sample_rates_with_generated_bands(n_fft: int, window: int, hop: int, bands: int) -> None:
     stft = StftConfig(n_fft=n_fft, window=window, hop=hop)
     config = GridConfig(kind="grid", stft=stft, bands=bands, feature_dim=4, lstm_hidden=4, num_blocks=1, reinject_at=())
-    model, mixture = build_model(config), noise(1, 1600)
+    model, mixture = build_model(config, 48000), noise(1, 1600)
     torch.testing.assert_close(model(mixture, noise(1, 1600, seed=1)), mixture, rtol=0, atol=1e-3)
