@@ -1,5 +1,6 @@
 """What a training tells people while it runs: a live table on a terminal, plain lines in a pipe."""
 
+import time
 from collections import deque
 from collections.abc import Sequence
 
@@ -15,6 +16,8 @@ from hifitse.validation import Exam
 
 WINDOW = 50
 """Steps over which the live figures are averaged."""
+MOST_SILENCE = 60.0
+"""Seconds after which a pipe gets a line, however slow the steps are."""
 
 
 class TrainingDisplay:
@@ -24,6 +27,8 @@ class TrainingDisplay:
         self.config, self.device, self.stop_at = config, device, stop_at
         self.recent: deque[tuple[StepResult, float, float]] = deque(maxlen=WINDOW)
         self.last_exam: Exam | None = None
+        self.examined = 0
+        self.said_at = time.monotonic()
         self.live = Live(console=err, get_renderable=self._table, refresh_per_second=2) if err.is_terminal else None
 
     def __enter__(self) -> "TrainingDisplay":
@@ -39,14 +44,20 @@ class TrainingDisplay:
         self.recent.append((result, seconds, waited_seconds))
         if not result.taken:
             self.message(f"step {result.step}: the gradient was not finite; this step was not taken")
-        if self.live is None and is_due(result.step, self.config.train.log_every):
-            say("  ".join(f"{name} {value}" for name, value in self._figures()))
+        silent_seconds = time.monotonic() - self.said_at
+        if self.live is None and (is_due(result.step, self.config.train.log_every) or silent_seconds > MOST_SILENCE):
+            self.message("  ".join(f"{name} {value}" for name, value in self._figures()))
+
+    def exam_progress(self, num_scenes: int) -> None:
+        self.examined = num_scenes
 
     def exam(self, exam: Exam) -> None:
+        self.examined = 0
         self.last_exam = exam
         self.message(f"validation at step {exam.step}: {exam_line(exam.metrics)}")
 
     def message(self, text: str) -> None:
+        self.said_at = time.monotonic()
         say(text)
 
     def _table(self) -> Table:
@@ -55,6 +66,8 @@ class TrainingDisplay:
         table.add_column()
         for name, value in self._figures() if self.recent else [("starting", "loading the first scenes")]:
             table.add_row(name, value)
+        if self.examined:
+            table.add_row("validating", f"{self.examined}/{self.config.validation.num_scenes} scenes")
         if self.last_exam:
             table.add_row("last exam", f"step {self.last_exam.step}: {exam_line(self.last_exam.metrics)}")
         return table

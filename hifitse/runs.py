@@ -70,18 +70,12 @@ class Run:
         if not self.exists():
             raise UsageError(f"{self.path}: no such run; start it with hifitse train, or name another with --run")
 
-    def create(self, config: Config) -> None:
-        """Make the directory and write the config snapshot.
-
-        Raises:
-            UsageError: the run exists.
-        """
+    def require_new(self) -> None:
+        """Raise UsageError if the run exists."""
         if self.exists():
             raise UsageError(
                 f"{self.path}: this run exists; continue it with hifitse resume, or give a new name with --run"
             )
-        self.path.mkdir(parents=True, exist_ok=True)
-        self.write_config(config)
 
     def write_config(self, config: Config) -> None:
         write_text(self.config_path, dump_config(config))

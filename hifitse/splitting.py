@@ -14,7 +14,7 @@ from hifitse.seeding import order_by_hash
 
 _SPLIT_SEED = 0
 # Below this, a held-out file is a larger loss for training than a shared one is for validation.
-_FEWEST_FILES_TO_SPLIT = 4
+_FEWEST_FILES_TO_SPLIT = 20
 
 Speech = dict[str, list[Recording]]
 

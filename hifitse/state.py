@@ -34,8 +34,9 @@ def new_state(config: Config, device: torch.device) -> TrainState:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive(config.seed, "weights"))
         model = build_model(config.model, config.audio.sample_rate)
-    model.to(device).train()
-    ema = copy.deepcopy(model).eval().requires_grad_(False)
+    # Copied before the move: each module then lays out its own LSTM weights for cuDNN.
+    ema = copy.deepcopy(model).eval().requires_grad_(False).to(device)
+    model.train().to(device)
     return TrainState(model, ema, _optimizer(model, config.train))
 
 

@@ -55,6 +55,7 @@ class Display(Protocol):
     """What the loop tells about its progress."""
 
     def step(self, result: StepResult, seconds: float, waited_seconds: float) -> None: ...
+    def exam_progress(self, num_scenes: int) -> None: ...
     def exam(self, exam: Exam) -> None: ...
     def message(self, text: str) -> None: ...
 
@@ -158,7 +159,7 @@ def save(state: TrainState, experiment: Experiment, run: Run) -> None:
 
 def examine(state: TrainState, experiment: Experiment, run: Run, log: MetricsLog, display: Display) -> None:
     """Let the averaged weights sit the exam, and keep the result."""
-    exam = validate(state.ema, experiment, state.step)
+    exam = validate(state.ema, experiment, state.step, display.exam_progress)
     run.write_exam(exam.step, exam.to_json())
     log.exam(exam)
     display.exam(exam)

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -42,11 +43,17 @@ class Exam:
         return cls(data["step"], data["exam_digest"], data["metrics"], data["terms"], samples)
 
 
-def validate(model: nn.Module, experiment: Experiment, step: int) -> Exam:
+def validate(
+    model: nn.Module, experiment: Experiment, step: int, progress: Callable[[int], None] | None = None
+) -> Exam:
     """Let a model sit the exam (the averaged one); its mode, weights and gradients stay as they are.
 
     val_loss is the training objective over all exam scenes, TA term included, in every phase: only
     so can the checkpoints of different phases be compared by it.
+
+    Args:
+        step: completed steps of the model, to be noted in the result.
+        progress: told how many scenes are done.
     """
     objective = experiment.objective
     was_training = model.training
@@ -62,6 +69,8 @@ def validate(model: nn.Module, experiment: Experiment, step: int) -> Exam:
                 samples += measure(len(samples), estimate, batch.target, batch.mixture, batch.present)
                 parts = objective.sums(estimate, batch.target, batch.mixture, batch.present, has_absent=True)
                 sums = {name: sums.get(name, 0) + value.double() for name, value in parts.items()}
+                if progress:
+                    progress(len(samples))
     finally:
         model.train(was_training)
     num_present = sum(sample.present for sample in samples)

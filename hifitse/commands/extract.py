@@ -40,4 +40,6 @@ def extract(
         print_json({"run": found.name, "step": checkpoint.header.step, "output": str(output), **report})
         return
     say(f"extracted with step {checkpoint.header.step} of {found.path}")
-    out.print(f"{output}: " + ", ".join(f"{name} {value:.2f}" for name, value in report.items()))
+    out.print(f"wrote {output}", soft_wrap=True)
+    for name, value in report.items():
+        out.print(f"  {name:15} {value:7.2f}")

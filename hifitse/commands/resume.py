@@ -13,7 +13,7 @@ from hifitse.commands.options import (
     build_experiment,
     resolve,
 )
-from hifitse.commands.train import StopAtOption, run_training
+from hifitse.commands.train import StopAtOption, print_state, run_training
 from hifitse.console import say, warn
 
 FromOption = Annotated[
@@ -48,6 +48,8 @@ def resume(
         say(f"changed: {change.key}: {change.old} -> {change.new}")
     if checkpoint.header.step >= settings.train.total_steps and stop_at is None:
         say(f"{target.path}: finished at step {checkpoint.header.step}; raise train.total_steps to train further")
+        if json:
+            print_state(target, checkpoint.header.step)
         return
     experiment = build_experiment(settings, device)
     if checkpoint.header.data_fingerprint != experiment.corpus.fingerprint:

@@ -41,7 +41,14 @@ def select_best(
     rows += [(selection.best.step, selection.best.metrics, "<- best")]
     metrics_table(sorted(rows, key=lambda row: row[0]))
     for excluded in selection.excluded:
-        out.print(f"left out: step {excluded.step}: {excluded.reason}", soft_wrap=True)
+        if excluded.metrics:
+            out.print(f"left out: step {excluded.step}: {excluded.reason}", soft_wrap=True)
+    if other := [str(excluded.step) for excluded in selection.excluded if not excluded.metrics]:
+        out.print(
+            f"left out: {len(other)} without a comparable exam (hifitse validate --from STEP gives them one): "
+            f"{', '.join(other)}",
+            soft_wrap=True,
+        )
     if len(selection.ranking) > 1 and (behind := selection.ranking[1].behind_best):
         out.print(
             f"best: step {selection.best.step}, ahead of step {selection.ranking[1].step} by "

@@ -39,12 +39,12 @@ def train(
     settings, target = resolve(config, run, overrides)
     from hifitse.state import new_state
 
-    if target.exists():
-        target.create(settings)
+    target.require_new()
     experiment = build_experiment(settings, device)
     state = new_state(settings, experiment.device)
     with target.lock():
-        target.create(settings)
+        target.require_new()
+        target.write_config(settings)
         run_training(state, experiment, target, stop_at, json)
 
 
@@ -63,5 +63,10 @@ def run_training(state: "TrainState", experiment: "Experiment", run: "Run", stop
         train_loop(state, experiment, run, display, interrupts, stop)
     say(f"done: step {state.step} of {total}, {run.checkpoint_path(state.step)}")
     if json:
-        exam = run.read_exam(state.step)["metrics"] if run.exam_path(state.step).exists() else {}
-        print_json({"run": run.name, "step": state.step, "metrics": exam})
+        print_state(run, state.step)
+
+
+def print_state(run: "Run", step: int) -> None:
+    """Print where a run stands, as JSON: its step, and its metrics if that step was validated."""
+    metrics = run.read_exam(step)["metrics"] if run.exam_path(step).exists() else {}
+    print_json({"run": run.name, "step": step, "metrics": metrics})

@@ -1,5 +1,7 @@
 """hifitse validate: let a checkpoint sit the exam."""
 
+from rich.progress import Progress
+
 from hifitse.commands.options import (
     ConfigOption,
     DeviceOption,
@@ -10,7 +12,7 @@ from hifitse.commands.options import (
     resolve,
 )
 from hifitse.commands.resume import FromOption
-from hifitse.console import print_json, say, warn
+from hifitse.console import err, print_json, say, warn
 
 
 def validate(
@@ -33,7 +35,11 @@ def validate(
     experiment = build_experiment(settings, device)
     model = ema_model(checkpoint, settings, experiment.device)
     say(f"validating step {checkpoint.header.step} on {settings.validation.num_scenes} scenes on {experiment.device}")
-    exam = validate(model, experiment, checkpoint.header.step)
+    with Progress(console=err, transient=True, disable=not err.is_terminal) as bar:
+        task = bar.add_task("scenes", total=settings.validation.num_scenes)
+        exam = validate(
+            model, experiment, checkpoint.header.step, lambda num_scenes: bar.update(task, completed=num_scenes)
+        )
     if not keep(exam, target):
         say("this exam differs from the one that the run keeps for this step; its result is only shown")
     if json:

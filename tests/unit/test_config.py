@@ -72,7 +72,7 @@ def test_defaults_fit_together() -> None:
         ),
         # Ranges and ramps.
         ({"mixing__sir_db": [5, -5]}, "a range goes from low to high, but 5.0 > -5.0"),
-        ({"mixing__num_interferers": [0, 2]}, "at least 1 interferer, not 0"),
+        ({"mixing__num_interferers": [0, 2]}, "greater than or equal to 1"),
         ({"mixing__speeds": []}, "at least 1 item"),
         ({"mixing__speeds": [0.1]}, "greater than or equal to 0.5"),
         ({"mixing__reference_noise": {"ramp_start_step": 5, "ramp_end_step": 4}}, "ramp_start_step 5 is after"),
