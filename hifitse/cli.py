@@ -7,7 +7,7 @@ import typer
 from hifitse import __version__
 from hifitse.commands import config, data, extract, resume, select_best, smoke, train, validate
 from hifitse.console import out, say
-from hifitse.errors import HifitseError
+from hifitse.errors import HifitseError, Interrupted
 
 app = typer.Typer(
     name="hifitse",
@@ -44,6 +44,9 @@ def main() -> None:
     """Run the command line; an error that a person can mend ends it with one line and its exit code."""
     try:
         app()
+    except Interrupted as error:
+        say(str(error))
+        sys.exit(error.exit_code)
     except HifitseError as error:
         say(f"error: {error}")
         sys.exit(error.exit_code)

@@ -12,12 +12,17 @@ err = Console(stderr=True, highlight=False)
 
 
 def say(message: str) -> None:
-    """Tell the user something, on stderr, without wrapping lines of a pipe."""
-    err.print(escape(message), soft_wrap=True)
+    """Tell the user something, on stderr."""
+    _to_err(escape(message))
 
 
 def warn(message: str) -> None:
-    err.print(f"[yellow]warning:[/] {escape(message)}", soft_wrap=True)
+    _to_err(f"[yellow]warning:[/] {escape(message)}")
+
+
+def _to_err(markup: str) -> None:
+    # Lines of a pipe stay whole, whatever their length.
+    err.print(markup, soft_wrap=not err.is_terminal)
 
 
 def print_json(data: Any) -> None:

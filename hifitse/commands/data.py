@@ -22,7 +22,7 @@ def preview(
     number: Annotated[int, typer.Option("-n", min=1, metavar="N", help="How many scenes.")] = 8,
     step: Annotated[
         int | None,
-        typer.Option("--step", min=0, metavar="STEP", help="Scenes of this training step [default: the exam's]."),
+        typer.Option("--step", min=0, metavar="STEP", help="Scenes of this training step (default: the exam's)."),
     ] = None,
     config: ConfigOption = None,
     run: RunOption = None,

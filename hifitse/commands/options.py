@@ -22,12 +22,12 @@ ConfigOption = Annotated[
         "--config",
         "-c",
         metavar="FILE",
-        help="Configuration [default: that of --run if it exists, else configs/hifi_tse.yaml].",
+        help="Configuration (default: that of --run if it exists, else configs/hifi_tse.yaml).",
     ),
 ]
 RunOption = Annotated[
     str | None,
-    typer.Option("--run", "-r", metavar="RUN", help="Name under runs/, or a path [default: the config's file name]."),
+    typer.Option("--run", "-r", metavar="RUN", help="Name under runs/, or a path (default: the config's file name)."),
 ]
 SetOption = Annotated[
     list[str] | None,

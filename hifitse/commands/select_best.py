@@ -10,12 +10,12 @@ from hifitse.console import out, print_json
 
 def select_best(
     metric: Annotated[
-        str | None, typer.Option("--metric", metavar="NAME", help="Rank by this [default: selection.metric].")
+        str | None, typer.Option("--metric", metavar="NAME", help="Rank by this (default: selection.metric).")
     ] = None,
     require: Annotated[
         list[str] | None,
         typer.Option(
-            "--require", metavar="BOUND", help="e.g. 'rms_ratio>=0.8' [default: selection.require]. Repeatable."
+            "--require", metavar="BOUND", help="e.g. 'rms_ratio>=0.8' (default: selection.require). Repeatable."
         ),
     ] = None,
     config: ConfigOption = None,

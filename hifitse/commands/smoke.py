@@ -28,7 +28,7 @@ def smoke(
     source: Annotated[
         str | None,
         typer.Option(
-            "--from", metavar="STEP|last|best|FILE", help="Start from this checkpoint [default: fresh weights]."
+            "--from", metavar="STEP|last|best|FILE", help="Start from this checkpoint (default: fresh weights)."
         ),
     ] = None,
     reset_optimizer: ResetOption = False,
