@@ -13,7 +13,8 @@ from statistics import median
 from rich.console import Console
 from rich.table import Table
 
-from hifitse.config import AudioConfig, CompactConfig, Config, DataConfig, MixingConfig, Phase
+from hifitse.config import AudioConfig, Config, DataConfig, MixingConfig, Phase
+from hifitse.config_model import CompactConfig
 from hifitse.corpus import load_corpus
 from hifitse.curriculum import settings_at
 from hifitse.rendering import render_index

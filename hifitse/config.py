@@ -1,47 +1,15 @@
 """The configuration: one frozen tree of models, every field documented with its unit.
 
-This is the only place where a setting has a default. Files are read by `hifitse.config_files`.
+Here, in `hifitse.config_model` and nowhere else, a setting has a default. Files are read by `hifitse.config_files`.
 """
 
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from hifitse import bands as band_layouts
-
-Fraction = Annotated[float, Field(ge=0, le=1)]
-Positive = Annotated[float, Field(gt=0)]
-NonNegative = Annotated[float, Field(ge=0)]
-Count = Annotated[int, Field(ge=1)]
-Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
-
-
-def _ascending(value: tuple[float, float]) -> tuple[float, float]:
-    if value[0] > value[1]:
-        raise ValueError(f"a range goes from low to high, but {value[0]} > {value[1]}")
-    return value
-
-
-Range = Annotated[tuple[float, float], AfterValidator(_ascending)]
-NumInterferers = Annotated[tuple[Count, Count], AfterValidator(_ascending)]
-
-
-class Section(BaseModel):
-    """Base of every section: frozen, no unknown keys, documented fields, no silent bool-to-number."""
-
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False, validate_default=True
-    )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _bools_are_not_numbers(cls, values: Any) -> Any:
-        for key, value in values.items() if isinstance(values, dict) else ():
-            field = cls.model_fields.get(key)
-            if isinstance(value, bool) and field is not None and field.annotation is not bool:
-                raise ValueError(f"{key}: {str(value).lower()} does not belong here")
-        return values
+from hifitse.config_model import ModelConfig
+from hifitse.config_section import Count, Fraction, Name, NonNegative, NumInterferers, Positive, Range, Section
 
 
 class AudioConfig(Section):
@@ -159,95 +127,6 @@ class Phase(Section):
     """In this phase, instead of mixing.sir_db, in dB."""
     snr_db: Range | None = None
     """In this phase, instead of mixing.snr_db, in dB."""
-
-
-class StftConfig(Section):
-    n_fft: Annotated[int, Field(ge=16, multiple_of=2)]
-    """FFT size, in samples."""
-    window: Annotated[int, Field(ge=16)]
-    """Length of the Hann window, in samples."""
-    hop: Annotated[int, Field(ge=4)]
-    """Shift between frames, in samples; at most half the window, and a divisor of it."""
-
-    @model_validator(mode="after")
-    def _reconstructs(self) -> "StftConfig":
-        if self.window > self.n_fft:
-            raise ValueError(f"window {self.window} is longer than n_fft {self.n_fft}")
-        if self.window % self.hop or self.window < 2 * self.hop:
-            raise ValueError(f"hop {self.hop} must divide window {self.window} at least twice")
-        return self
-
-    @property
-    def num_bins(self) -> int:
-        return self.n_fft // 2 + 1
-
-
-class GridConfig(Section):
-    kind: Literal["grid"]
-    """The band-split grid network of HiFi-TSE: LSTMs over bands and time, cross-attention to the reference."""
-    stft: StftConfig = StftConfig(n_fft=2048, window=960, hop=480)
-    """The STFT that the model works in."""
-    bands: Literal["hifi_tse_48k"] | Count | tuple[tuple[int, int], ...] = "hifi_tse_48k"
-    """A named layout, a number of bands to generate, or a list of [first bin, last bin]."""
-    feature_dim: Count = 128
-    """Features per band and frame."""
-    lstm_hidden: Count = 256
-    """Hidden size of each LSTM direction."""
-    num_blocks: Count = 6
-    """Grid blocks: LSTM over bands, LSTM over time, attention over time."""
-    num_heads: Count = 4
-    """Attention heads; a divisor of feature_dim."""
-    reinject_at: tuple[Annotated[int, Field(ge=0)], ...] = (0, 1, 2, 3, 4, 5)
-    """Blocks before which the reference is attended to once more."""
-    activation_checkpointing: bool = True
-    """Recompute each block in the backward pass: much less memory, about a third more time."""
-
-    @property
-    def band_layout(self) -> band_layouts.Bands:
-        if self.bands == "hifi_tse_48k":
-            return band_layouts.hifi_tse_48k()
-        if isinstance(self.bands, int):
-            return band_layouts.generated(self.stft.num_bins, self.bands)
-        return self.bands
-
-    @model_validator(mode="after")
-    def _fits_together(self) -> "GridConfig":
-        if isinstance(self.bands, int) and 3 * self.bands > self.stft.num_bins:
-            raise ValueError(
-                f"bands: {self.bands} bands do not fit into {self.stft.num_bins} bins, use at most a third"
-            )
-        if problem := band_layouts.problem(self.band_layout, self.stft.num_bins):
-            raise ValueError(f"bands: {problem}")
-        if self.feature_dim % self.num_heads:
-            raise ValueError(f"num_heads {self.num_heads} does not divide feature_dim {self.feature_dim}")
-        if (
-            list(self.reinject_at) != sorted(set(self.reinject_at))
-            or max(self.reinject_at, default=0) >= self.num_blocks
-        ):
-            raise ValueError(
-                f"reinject_at {list(self.reinject_at)} must ascend and stay below num_blocks {self.num_blocks}"
-            )
-        return self
-
-
-class CompactConfig(Section):
-    kind: Literal["compact"]
-    """A small full-band masker, conditioned by a pooled reference embedding; learns fast on a CPU."""
-    stft: StftConfig = StftConfig(n_fft=512, window=512, hop=256)
-    """The STFT that the model works in; 64 ms windows resolve the harmonics of close voices."""
-    feature_dim: Count = 192
-    """Features per frame inside the network."""
-    lstm_hidden: Count = 128
-    """Hidden size of each LSTM direction."""
-    num_layers: Count = 2
-    """Layers, each modulated by the reference embedding."""
-    embedding_dim: Count = 64
-    """Size of the reference embedding."""
-    num_mels: Count = 64
-    """Mel bands that the reference embedding is made from."""
-
-
-ModelConfig = Annotated[GridConfig | CompactConfig, Field(discriminator="kind")]
 
 
 class AbsentLoss(Section):

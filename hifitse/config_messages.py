@@ -8,7 +8,8 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from hifitse import config_tree as tree
-from hifitse.config import Config, Section
+from hifitse.config import Config
+from hifitse.config_section import Section
 from hifitse.config_yaml import KeyPath, show_key
 
 _BOUNDS = {

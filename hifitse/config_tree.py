@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from hifitse.config import Section
+from hifitse.config_section import Section
 
 _WORDS: dict[Any, str] = {
     int: "a whole number",

@@ -51,33 +51,30 @@ def smoke(
     state: TrainState, experiment: Experiment, num_steps: int, progress: Callable[[StepResult], None]
 ) -> list[Check]:
     """Train ``num_steps`` steps from a state, validate, and check what came of it. Writes no run."""
-    results: list[StepResult] = []
-    first_step, stop_step = state.step, state.step + num_steps
-    replay_step = max(stop_step - NUM_REPLAYED_STEPS, first_step)
+    stop_step = state.step + num_steps
+    replay_step = max(stop_step - NUM_REPLAYED_STEPS, state.step)
     with tempfile.TemporaryDirectory(prefix="hifitse-smoke-") as scratch:
         saved = Path(scratch) / "checkpoint.safetensors"
-        for start, stop in ((first_step, replay_step), (replay_step, stop_step)):
-            if start == replay_step:
-                checkpoints.save(
-                    saved, header(state, experiment.config, experiment.corpus.fingerprint), to_tensors(state)
-                )
-            results += _steps(state, experiment, start, stop, progress)
+        results = _steps(state, experiment, replay_step, progress)
+        checkpoints.save(saved, header(state, experiment.config, experiment.corpus.fingerprint), to_tensors(state))
+        straight = _steps(state, experiment, stop_step, progress)
         replayed = from_checkpoint(checkpoints.load(saved), experiment.config, experiment.device)
-        repeated = _steps(replayed, experiment, replay_step, stop_step, progress)
+        repeated = _steps(replayed, experiment, stop_step, progress)
+    results += straight
     exam = validate(state.ema, experiment, state.step)
     return [
         _finite(results, exam),
         _absent_not_negative(results),
-        _round_trip(state, replayed, results[-len(repeated) :], repeated),
+        _round_trip(state, replayed, straight, repeated),
         _one_ta_weight(results, exam, experiment.config.loss),
     ]
 
 
 def _steps(
-    state: TrainState, experiment: Experiment, start: int, stop: int, progress: Callable[[StepResult], None]
+    state: TrainState, experiment: Experiment, stop: int, progress: Callable[[StepResult], None]
 ) -> list[StepResult]:
     results = []
-    for _, micro_batches in groupby(experiment.training_batches(start, stop), key=lambda batch: batch.step):
+    for _, micro_batches in groupby(experiment.training_batches(state.step, stop), key=lambda batch: batch.step):
         results.append(train_step(state, micro_batches, experiment))
         progress(results[-1])
     return results

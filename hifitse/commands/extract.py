@@ -5,7 +5,15 @@ from typing import Annotated
 
 import typer
 
-from hifitse.commands.options import ConfigOption, DeviceOption, JsonOption, RunOption, SetOption, resolve
+from hifitse.commands.options import (
+    ConfigOption,
+    DeviceOption,
+    JsonOption,
+    RunOption,
+    SetOption,
+    load_checkpoint,
+    resolve,
+)
 from hifitse.commands.resume import FromOption
 from hifitse.console import out, print_json, say
 from hifitse.errors import UsageError
@@ -34,7 +42,7 @@ def extract(
     from hifitse.experiment import pick_device
     from hifitse.extraction import extract_file
 
-    checkpoint, _ = found.load(source)
+    checkpoint = load_checkpoint(found, source)
     report = extract_file(checkpoint, pick_device(device), mixture, reference, output, target)
     if json:
         print_json({"run": found.name, "step": checkpoint.header.step, "output": str(output), **report})

@@ -10,6 +10,7 @@ from hifitse.config_files import load_config
 from hifitse.console import err, say, warn
 
 if TYPE_CHECKING:
+    from hifitse.checkpoints import Checkpoint
     from hifitse.experiment import Experiment
     from hifitse.runs import Run
     from hifitse.state import TrainState
@@ -56,6 +57,14 @@ def resolve(config: Path | None, run: str | None, overrides: list[str] | None) -
 def run_path(run: str) -> Path:
     """Return the directory that ``--run`` names: a path, or a name under runs/."""
     return Path(run) if "/" in run or Path(run).is_dir() else Path("runs") / run
+
+
+def load_checkpoint(run: "Run", source: str) -> "Checkpoint":
+    """Load what ``--from`` names, and say which damaged ones were skipped on the way."""
+    checkpoint, skipped = run.load(source)
+    for reason in skipped:
+        warn(f"skipped {reason}")
+    return checkpoint
 
 
 def build_experiment(config: Config, device: str) -> "Experiment":

@@ -11,9 +11,10 @@ from hifitse.commands.options import (
     RunOption,
     SetOption,
     build_experiment,
+    load_checkpoint,
     resolve,
 )
-from hifitse.commands.train import StopAtOption, print_state, run_training
+from hifitse.commands.train import StopAtOption, print_state, run_training, stop_step
 from hifitse.console import say, warn
 
 FromOption = Annotated[
@@ -40,9 +41,7 @@ def resume(
     from hifitse.config_files import config_changes, from_data
     from hifitse.state import from_checkpoint
 
-    checkpoint, skipped = target.load(source)
-    for reason in skipped:
-        warn(f"skipped {reason}")
+    checkpoint = load_checkpoint(target, source)
     old = from_data(checkpoint.header.config, f"checkpoint of step {checkpoint.header.step}")
     for change in config_changes(old, settings):
         say(f"changed: {change.key}: {change.old} -> {change.new}")
@@ -51,6 +50,7 @@ def resume(
         if json:
             print_state(target, checkpoint.header.step)
         return
+    stop = stop_step(settings, checkpoint.header.step, stop_at)
     experiment = build_experiment(settings, device)
     if checkpoint.header.data_fingerprint != experiment.corpus.fingerprint:
         warn("the corpus is not the one that the checkpoint was trained on; validation results will not compare")
@@ -59,4 +59,4 @@ def resume(
         if folder := target.set_aside_after(state.step):
             say(f"everything after step {state.step} was moved to {folder}")
         target.write_config(settings)
-        run_training(state, experiment, target, stop_at, json)
+        run_training(state, experiment, target, stop, json)

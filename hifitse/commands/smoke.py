@@ -13,6 +13,7 @@ from hifitse.commands.options import (
     SetOption,
     announce,
     build_experiment,
+    load_checkpoint,
     resolve,
 )
 from hifitse.commands.resume import ResetOption
@@ -43,7 +44,7 @@ def smoke(
     from hifitse.smoke import smoke, smoke_config
     from hifitse.state import from_checkpoint, new_state
 
-    checkpoint = target.load(source)[0] if source is not None else None
+    checkpoint = load_checkpoint(target, source) if source is not None else None
     first_step = checkpoint.header.step if checkpoint else 0
     experiment = build_experiment(smoke_config(settings, first_step, steps), device)
     if checkpoint:

@@ -14,6 +14,7 @@ from hifitse.commands.options import (
     build_experiment,
     resolve,
 )
+from hifitse.config import Config
 from hifitse.console import print_json, say
 from hifitse.errors import UsageError
 
@@ -40,28 +41,37 @@ def train(
     from hifitse.state import new_state
 
     target.require_new()
+    stop = stop_step(settings, 0, stop_at)
     experiment = build_experiment(settings, device)
     state = new_state(settings, experiment.device)
     with target.lock():
         target.require_new()
         target.write_config(settings)
-        run_training(state, experiment, target, stop_at, json)
+        run_training(state, experiment, target, stop, json)
 
 
-def run_training(state: "TrainState", experiment: "Experiment", run: "Run", stop_at: int | None, json: bool) -> None:
-    """Train a state to its end or to ``--stop-at``, on display; the caller holds the run's lock."""
+def stop_step(config: Config, first_step: int, stop_at: int | None) -> int:
+    """Return the step at which a training that starts at ``first_step`` ends.
+
+    Raises:
+        UsageError: ``--stop-at`` is not ahead, or behind the end.
+    """
+    total = config.train.total_steps
+    if stop_at is not None and not first_step < stop_at <= total:
+        raise UsageError(f"--stop-at {stop_at}: the run is at step {first_step} and ends at train.total_steps {total}")
+    return total if stop_at is None else stop_at
+
+
+def run_training(state: "TrainState", experiment: "Experiment", run: "Run", stop: int, json: bool) -> None:
+    """Train a state until ``stop`` completed steps, on display; the caller holds the run's lock."""
     from hifitse.display import TrainingDisplay
     from hifitse.interrupts import Interrupts
     from hifitse.training import train as train_loop
 
-    total = experiment.config.train.total_steps
-    stop = total if stop_at is None else stop_at
-    if not state.step < stop <= total:
-        raise UsageError(f"--stop-at {stop}: the run is at step {state.step} and ends at train.total_steps {total}")
     announce(experiment, state, stop - state.step)
     with Interrupts() as interrupts, TrainingDisplay(experiment.config, str(experiment.device), stop) as display:
         train_loop(state, experiment, run, display, interrupts, stop)
-    say(f"done: step {state.step} of {total}, {run.checkpoint_path(state.step)}")
+    say(f"done: step {state.step} of {experiment.config.train.total_steps}, {run.checkpoint_path(state.step)}")
     if json:
         print_state(run, state.step)
 

@@ -9,10 +9,11 @@ from hifitse.commands.options import (
     RunOption,
     SetOption,
     build_experiment,
+    load_checkpoint,
     resolve,
 )
 from hifitse.commands.resume import FromOption
-from hifitse.console import err, print_json, say, warn
+from hifitse.console import err, print_json, say
 
 
 def validate(
@@ -29,9 +30,7 @@ def validate(
     from hifitse.state import ema_model
     from hifitse.validation import keep, validate
 
-    checkpoint, skipped = target.load(source)
-    for reason in skipped:
-        warn(f"skipped {reason}")
+    checkpoint = load_checkpoint(target, source)
     experiment = build_experiment(settings, device)
     model = ema_model(checkpoint, settings, experiment.device)
     say(f"validating step {checkpoint.header.step} on {settings.validation.num_scenes} scenes on {experiment.device}")

@@ -150,3 +150,11 @@ def test_an_unknown_device_or_metric_is_named(cli: Cli, trained: Path) -> None:
     assert "--device tpu" in cli("validate", "--run", trained, "--device", "tpu").err
     assert cli("validate", "--run", trained, "--device", "cuda:99").code == 2
     assert "unknown metric" in cli("select-best", "--run", trained, "--metric", "beauty").err
+
+
+@pytest.mark.parametrize("stop_at", [6, 4, 99])
+def test_a_stop_that_is_not_ahead_is_refused_before_anything_moves(cli: Cli, trained: Path, stop_at: int) -> None:
+    outcome = cli("resume", "--run", trained, "--from", 6, "--stop-at", stop_at)
+    assert outcome.code == 2
+    assert f"--stop-at {stop_at}" in outcome.err
+    assert Run(trained).checkpoint_steps() == [2, 4, 6, 8, 10, 12]

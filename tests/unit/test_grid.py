@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from hifitse.bands import hifi_tse_48k
-from hifitse.config import GridConfig, StftConfig
+from hifitse.config_model import GridConfig, StftConfig
 from hifitse.models.build import build_model, num_parameters
 
 ORIGINAL = Path(__file__).parents[1] / "data" / "original"

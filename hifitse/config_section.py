@@ -1,0 +1,38 @@
+"""What all sections of the configuration are made of: their base, and the types of their fields."""
+
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[float, Field(gt=0)]
+NonNegative = Annotated[float, Field(ge=0)]
+Count = Annotated[int, Field(ge=1)]
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
+
+
+def _ascending(value: tuple[float, float]) -> tuple[float, float]:
+    if value[0] > value[1]:
+        raise ValueError(f"a range goes from low to high, but {value[0]} > {value[1]}")
+    return value
+
+
+Range = Annotated[tuple[float, float], AfterValidator(_ascending)]
+NumInterferers = Annotated[tuple[Count, Count], AfterValidator(_ascending)]
+
+
+class Section(BaseModel):
+    """Base of every section: frozen, no unknown keys, documented fields, no silent bool-to-number."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False, validate_default=True
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _bools_are_not_numbers(cls, values: Any) -> Any:
+        for key, value in values.items() if isinstance(values, dict) else ():
+            field = cls.model_fields.get(key)
+            if isinstance(value, bool) and field is not None and field.annotation is not bool:
+                raise ValueError(f"{key}: {str(value).lower()} does not belong here")
+        return values
