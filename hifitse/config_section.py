@@ -1,6 +1,7 @@
 """What all sections of the configuration are made of: their base, and the types of their fields."""
 
-from typing import Annotated, Any
+from types import UnionType
+from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
@@ -33,6 +34,15 @@ class Section(BaseModel):
     def _bools_are_not_numbers(cls, values: Any) -> Any:
         for key, value in values.items() if isinstance(values, dict) else ():
             field = cls.model_fields.get(key)
-            if isinstance(value, bool) and field is not None and field.annotation is not bool:
-                raise ValueError(f"{key}: {str(value).lower()} does not belong here")
+            if isinstance(value, bool) and field is not None and _is_number(field.annotation):
+                raise ValueError(f"{key}: expected a number, not {str(value).lower()}")
         return values
+
+
+def _is_number(annotation: Any) -> bool:
+    """Tell whether a field may hold a number."""
+    if get_origin(annotation) in (Union, UnionType):
+        return any(_is_number(part) for part in get_args(annotation))
+    if get_origin(annotation) is Annotated:
+        return _is_number(get_args(annotation)[0])
+    return annotation in (int, float)

@@ -171,7 +171,7 @@ def test_bytes_that_are_no_text(folder: Path) -> None:
         (
             "  kind: grid",
             "  kind: compact\n  reinject_at: []",
-            "10: model.reinject_at: unknown key; known here: kind, stft, hidden, num_layers, embedding_dim",
+            "10: model.reinject_at: unknown key; known here: kind, stft, feature_dim, lstm_hidden, num_layers",
         ),
         ("grid", "grit", "9: model.kind: expected 'grid' or 'compact', got 'grit'"),
         ("  kind: grid", "  num_heads: 4", "8: model.kind: expected 'grid' or 'compact', but it is missing"),
@@ -269,7 +269,7 @@ def test_an_empty_file_says_what_is_missing(folder: Path) -> None:
         ("model.bands=20", 20),
         ("model.bands=[[0, 500], [501, 1024]]", [[0, 500], [501, 1024]]),
         ("model.stft.hop=240", 240),
-        ("model={kind: compact, hidden: 8}", {"kind": "compact", "hidden": 8}),
+        ("model={kind: compact, feature_dim: 8}", {"kind": "compact", "feature_dim": 8}),
         ("loss.absent={kind: relative}", {"kind": "relative"}),
     ],
 )
@@ -375,7 +375,7 @@ def configs(draw: st.DrawFn) -> Config:
     model = draw(
         st.sampled_from(
             [
-                {"kind": "compact", "hidden": 7},
+                {"kind": "compact", "feature_dim": 7},
                 {"kind": "grid", "bands": 12},
                 {"kind": "grid", "bands": ((0, 600), (601, 1024))},
                 {"kind": "grid", "reinject_at": ()},
@@ -445,7 +445,7 @@ def test_changes_between_kinds_and_phases(folder: Path) -> None:
     old, new = load(), load("model.kind=compact", "curriculum=[{name: all, absent_ratio: 0.1}]")
     changes = {change.key: (change.old, change.new) for change in config_changes(old, new)}
     assert changes["model.kind"] == ("grid", "compact")
-    assert changes["model.hidden"] == (None, 256)
+    assert changes["model.num_mels"] == (None, 64)
     assert changes["model.bands"] == ("hifi_tse_48k", None)
     assert changes["curriculum.all.absent_ratio"] == (None, 0.1)
     assert changes["curriculum.tp.until"] == (1000, None)

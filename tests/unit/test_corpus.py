@@ -52,10 +52,10 @@ def test_the_bundled_corpus_is_split_by_utterance(make_config: MakeConfig, demo_
     assert all(not set(train[name]) & set(held_out[name]) for name in train)
     assert all(len(names) >= 2 for names in held_out.values())
     assert sum(map(len, everything(corpus).values())) == len(list((demo_corpus / "speech").glob("*/*")))
-    assert not set(corpus.train.noises) & set(corpus.held_out.noises)
-    assert len(corpus.train.noises) + len(corpus.held_out.noises) == len(list((demo_corpus / "noise").iterdir()))
+    assert corpus.train.noises == corpus.held_out.noises
+    assert len(corpus.train.noises) == len(list((demo_corpus / "noise").iterdir()))
     assert corpus.train.rirs == corpus.held_out.rirs and len(corpus.train.rirs) == 2
-    assert [note.split(":")[0] for note in corpus.notes] == ["data.split", "data.rir"]
+    assert [note.split(":")[0] for note in corpus.notes] == ["data.split", "data.noise", "data.rir"]
 
 
 def test_enough_speakers_are_split_by_speaker(make_config: MakeConfig, tmp_path: Path, utterances: list[Path]) -> None:
@@ -255,11 +255,10 @@ def test_a_link_back_to_a_folder_above_is_not_followed(
 
 
 def test_rooms_are_simulated_once(make_config: MakeConfig, cache_home: Path) -> None:
-    pytest.importorskip("pyroomacoustics")
-    data = {"rir": (), "simulated_rooms": {"num_rooms": 4, "rt60_seconds": (0.2, 0.3), "size_meters": (3, 4)}}
+    data = {"rir": (), "simulated_rooms": {"num_rooms": 20, "rt60_seconds": (0.2, 0.3), "size_meters": (3, 4)}}
     corpus = load_corpus(make_config(data=data))
     rirs = corpus.train.rirs + corpus.held_out.rirs
-    assert len(rirs) == 4 and len(corpus.held_out.rirs) == 1
+    assert len(rirs) == 20 and len(corpus.held_out.rirs) == 1
     for rir in rirs:
         response = audio.read(rir.path, 8000)
         assert 0.2 < len(response) / 8000 < 0.5
@@ -278,3 +277,17 @@ def test_impossible_rooms_are_refused(make_config: MakeConfig) -> None:
     for rooms in ({"rt60_seconds": (0.01, 0.02)}, {"size_meters": (0.5, 3.0)}):
         with pytest.raises(ConfigError, match=r"data\.simulated_rooms: "):
             load_corpus(make_config(data={"rir": (), "simulated_rooms": rooms}))
+
+
+def test_many_noise_files_are_split_and_few_are_shared(
+    make_config: MakeConfig, tmp_path: Path, demo_corpus: Path
+) -> None:
+    clip = next((demo_corpus / "noise").iterdir())
+    for number in range(20):
+        (tmp_path / f"{number:02}.flac").symlink_to(clip)
+    corpus = load_corpus(make_config(data={"noise": tmp_path}))
+    train, held_out = ({noise.name for noise in pool.noises} for pool in (corpus.train, corpus.held_out))
+    assert len(train) == 19 and len(held_out) == 1 and not train & held_out
+    (tmp_path / "00.flac").unlink()
+    corpus = load_corpus(make_config(data={"noise": tmp_path}))
+    assert corpus.train.noises == corpus.held_out.noises
