@@ -112,7 +112,9 @@ def write(path: FilePath, samples: npt.ArrayLike, sample_rate: int) -> None:
     try:
         sf.write(str(path), np.asarray(samples, np.float32), sample_rate, subtype="FLOAT", format="WAV")
     except (OSError, sf.SoundFileError) as error:
-        raise DataError(f"{path}: cannot write this audio file: {_reason(error)}") from None
+        raise DataError(
+            f"{path}: cannot write this audio file ({_reason(error)}); is the folder there and writable?"
+        ) from None
 
 
 @contextmanager
@@ -121,7 +123,7 @@ def _opened(path: FilePath) -> Iterator[sf.SoundFile]:
         file = sf.SoundFile(str(path))
     except (OSError, sf.SoundFileError) as error:
         if not Path(path).exists():
-            raise DataError(f"{path}: no such audio file; was it moved after the corpus was scanned?") from None
+            raise DataError(f"{path}: no such audio file; correct the path, or put it back") from None
         raise DataError(f"{path}: not readable as audio ({_reason(error)}); repair or remove it") from None
     with file:
         if not 0 < file.frames < _UNKNOWN_LENGTH:

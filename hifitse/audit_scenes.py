@@ -21,12 +21,12 @@ NO_TARGET_DB = -20.0
 
 
 def audit_scenes(
-    experiment: Experiment, num_present: int = 4, num_absent: int = 4, max_seconds: float = 1.0
+    experiment: Experiment, num_present: int = 2, num_absent: int = 2, max_seconds: float = 1.0
 ) -> MicroBatch:
     """Return the first TP and TA scenes of the exam (fewer, if it has fewer), on the experiment's device.
 
-    Mixture, target and reference are cut to their loudest ``max_seconds``: the audit of a large model then costs
-    about as much as one training step.
+    Mixture, target and reference are cut to their loudest ``max_seconds``: the audit of the full-size model then costs
+    less than one training step.
 
     Raises:
         HifitseError: a scene cannot be rendered.

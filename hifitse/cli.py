@@ -50,6 +50,10 @@ def main() -> None:
     except HifitseError as error:
         say(f"error: {error}")
         sys.exit(error.exit_code)
+    except OSError as error:
+        # A folder that cannot be written, a full disk: the system's own words name it best.
+        say(f"error: {error.filename or 'the file system'}: {error.strerror or error}")
+        sys.exit(1)
     except KeyboardInterrupt:
         say("interrupted")
         sys.exit(130)

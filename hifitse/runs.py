@@ -98,6 +98,9 @@ class Run:
         Raises:
             UsageError: there is none; the message lists those that exist.
         """
+        if (path := Path(which)).is_file():
+            return path
+        self.require()
         if which == "best":
             if not self.best_path.exists():
                 raise UsageError(
@@ -111,8 +114,6 @@ class Run:
             near = sorted(sorted(steps, key=lambda step: abs(step - int(which)))[:5])
             listed = f"nearest: {', '.join(map(str, near))}" if near else "the run has none"
             raise UsageError(f"{self.path}: no checkpoint at step {which}; {listed}")
-        if (path := Path(which)).exists():
-            return path
         raise UsageError(f"--from {which}: neither a step, nor last or best, nor a checkpoint file")
 
     def load(self, which: str) -> tuple[checkpoints.Checkpoint, list[str]]:

@@ -38,6 +38,8 @@ def extract(
     """Extract the reference speaker's voice from a mixture, with the averaged weights of a checkpoint."""
     if output.suffix.lower() != ".wav":
         raise UsageError(f"--output {output}: must end in .wav (32-bit float, which keeps any level)")
+    if not output.parent.is_dir():
+        raise UsageError(f"--output {output}: there is no folder {output.parent}; make it first")
     _, found = resolve(config, run, overrides)
     from hifitse.experiment import pick_device
     from hifitse.extraction import extract_file

@@ -158,3 +158,21 @@ def test_a_stop_that_is_not_ahead_is_refused_before_anything_moves(cli: Cli, tra
     assert outcome.code == 2
     assert f"--stop-at {stop_at}" in outcome.err
     assert Run(trained).checkpoint_steps() == [2, 4, 6, 8, 10, 12]
+
+
+def test_a_folder_that_cannot_be_written_is_named(cli: Cli, trained: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    outcome = cli("train", "--config", TINY, "--run", tmp_path / "file" / "run")
+    assert outcome.code == 1
+    assert str(tmp_path / "file") in outcome.err
+    assert cli("data", "preview", "--run", trained, "-n", 1, "-o", tmp_path / "file" / "x").code == 1
+    voice = next(SPEECH.rglob("*.flac"))
+    outcome = cli("extract", voice, voice, "-o", tmp_path / "none" / "out.wav", "--run", trained, "--from", 12)
+    assert outcome.code == 2
+    assert "there is no folder" in outcome.err
+
+
+def test_a_resume_names_a_run_that_does_not_exist_before_its_step(cli: Cli, tmp_path: Path) -> None:
+    outcome = cli("resume", "--config", TINY, "--run", tmp_path / "none", "--from", 200000, "--reset-optimizer")
+    assert outcome.code == 2
+    assert "no such run" in outcome.err
