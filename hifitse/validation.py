@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from hifitse.checkpoints import Checkpoint, load_header
+from hifitse.config_files import load_config
 from hifitse.curriculum import exam_settings
 from hifitse.experiment import Experiment
 from hifitse.losses import Counts, term_means
@@ -80,9 +82,14 @@ def validate(
     return Exam(step, exam_digest(experiment), metrics, terms, tuple(samples))
 
 
-def keep(exam: Exam, run: Run) -> bool:
-    """Store a result in its run, unless the run already has that step's result of another exam."""
-    if run.exam_path(exam.step).exists() and Exam.from_json(run.read_exam(exam.step)).exam_digest != exam.exam_digest:
+def keep(exam: Exam, checkpoint: Checkpoint, experiment: Experiment, run: Run) -> bool:
+    """Store a result in a run, unless checkpoint, objective or scenes are other than the run's own."""
+    own = run.checkpoint_path(exam.step)
+    if not own.exists() or load_header(own)[1] != checkpoint.digest:
+        return False
+    if load_config(run.config_path).loss != experiment.config.loss:
+        return False
+    if run.exam_path(exam.step).exists() and run.read_exam(exam.step)["exam_digest"] != exam.exam_digest:
         return False
     run.write_exam(exam.step, exam.to_json())
     return True

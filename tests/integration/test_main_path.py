@@ -105,9 +105,20 @@ def test_validate_makes_a_checkpoint_selectable(cli: Cli, trained: Path) -> None
     assert Run(trained).exam_steps() == [4, 8, 10, 12]
 
 
-def test_an_exam_of_other_scenes_does_not_replace_the_runs_own(cli: Cli, trained: Path) -> None:
+@pytest.mark.parametrize("change", ["validation.num_scenes=4", "loss.ta_weight=0.5"])
+def test_an_exam_of_other_scenes_or_weights_does_not_replace_the_runs_own(cli: Cli, trained: Path, change: str) -> None:
     before = Run(trained).read_exam(8)
-    outcome = cli("validate", "--run", trained, "--from", 8, "--set", "validation.num_scenes=4")
+    outcome = cli("validate", "--run", trained, "--from", 8, "--set", change)
+    assert outcome.code == 0
+    assert "only shown" in outcome.err
+    assert Run(trained).read_exam(8) == before
+
+
+def test_an_exam_of_another_runs_checkpoint_is_only_shown(cli: Cli, trained: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    assert cli("train", "--config", TINY, "--run", other, "--set", "seed=2", "--stop-at", 8).code == 0
+    before = Run(trained).read_exam(8)
+    outcome = cli("validate", "--run", trained, "--from", Run(other).checkpoint_path(8))
     assert outcome.code == 0
     assert "only shown" in outcome.err
     assert Run(trained).read_exam(8) == before
