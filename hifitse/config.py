@@ -181,6 +181,8 @@ class TrainConfig(Section):
     """Decay of the averaged weights, per step; they sit the exam and are the ones exported."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Arithmetic of the model; auto: bfloat16 on a GPU, float32 on a CPU. Losses are always float32."""
+    cpu_threads: Count | None = None
+    """Threads of the model on a CPU; null: one for each core. Fewer is faster where other processes use the cores."""
     deterministic: bool = False
     """Use deterministic GPU kernels: exact resume there, somewhat slower."""
 

@@ -31,6 +31,8 @@ class Experiment:
         if config.train.deterministic:
             os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
             torch.use_deterministic_algorithms(True)
+        if config.train.cpu_threads is not None:
+            torch.set_num_threads(config.train.cpu_threads)
         return cls(config, device, Objective(config.loss), load_corpus(config, progress))
 
     def autocast(self) -> contextlib.AbstractContextManager[object]:

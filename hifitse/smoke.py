@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from hifitse import checkpoints
+from hifitse.audit import Audit
 from hifitse.config import Config, LossConfig
 from hifitse.curriculum import phase_at
 from hifitse.experiment import Experiment
@@ -68,6 +69,13 @@ def smoke(
         _round_trip(state, replayed, straight, repeated),
         _one_ta_weight(results, exam, experiment.config.loss),
     ]
+
+
+def audit_check(audit: Audit) -> Check:
+    """Turn an audit of the objective into a check: a warning passes, a failure does not."""
+    worst = next((finding for finding in audit.findings if finding.level == audit.verdict), audit.findings[0])
+    detail = "see the findings" if audit.verdict == "pass" else worst.message
+    return Check("the objective pays for nothing unwanted", audit.verdict != "fail", audit.verdict, "warn", detail)
 
 
 def _steps(

@@ -83,8 +83,6 @@ def build_experiment(config: Config, device: str) -> "Experiment":
         experiment = Experiment.build(config, pick_device(device), progress)
     for note in experiment.corpus.notes:
         say(f"note: {note}")
-    if config.loss.absent.kind == "raw_db":
-        warn("loss.absent.kind raw_db pays the model for silence; it is there to reproduce that failure, use hinge")
     return experiment
 
 

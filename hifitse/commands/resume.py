@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from hifitse.commands.objective_audit import UnsafeOption, require_sound_objective
 from hifitse.commands.options import (
     ConfigOption,
     DeviceOption,
@@ -33,6 +34,7 @@ def resume(
     run: RunOption = None,
     overrides: SetOption = None,
     stop_at: StopAtOption = None,
+    allow_unsafe_objective: UnsafeOption = False,
     device: DeviceOption = "auto",
     json: JsonOption = False,
 ) -> None:
@@ -55,6 +57,7 @@ def resume(
     if checkpoint.header.data_fingerprint != experiment.corpus.fingerprint:
         warn("the corpus is not the one that the checkpoint was trained on; validation results will not compare")
     state = from_checkpoint(checkpoint, settings, experiment.device, reset_optimizer=reset_optimizer)
+    require_sound_objective(experiment, state.model, allow_unsafe_objective)
     with target.lock():
         if folder := target.set_aside_after(state.step):
             say(f"everything after step {state.step} was moved to {folder}")

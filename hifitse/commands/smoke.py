@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
+from hifitse.commands.objective_audit import audit_objective, audit_table
 from hifitse.commands.options import (
     ConfigOption,
     DeviceOption,
@@ -41,7 +42,7 @@ def smoke(
 ) -> None:
     """Check a configuration (or a resume) in a few steps, before GPU weeks are spent on it. Changes no run."""
     settings, target = resolve(config, run, overrides)
-    from hifitse.smoke import smoke, smoke_config
+    from hifitse.smoke import audit_check, smoke, smoke_config
     from hifitse.state import from_checkpoint, new_state
 
     checkpoint = load_checkpoint(target, source) if source is not None else None
@@ -51,8 +52,10 @@ def smoke(
         state = from_checkpoint(checkpoint, settings, experiment.device, reset_optimizer=reset_optimizer)
     else:
         state = new_state(settings, experiment.device)
+    audit = audit_objective(experiment, state.model)
     announce(experiment, state, steps)
-    checks = smoke(
+    checks = [audit_check(audit)]
+    checks += smoke(
         state,
         experiment,
         steps,
@@ -60,8 +63,11 @@ def smoke(
     )
     passed = all(check.passed for check in checks)
     if json:
-        print_json({"passed": passed, "checks": [check.to_json() for check in checks]})
+        findings = [finding.to_json() for finding in audit.findings]
+        print_json({"passed": passed, "checks": [check.to_json() for check in checks], "audit": findings})
     else:
+        audit_table(audit, out)
+        out.print()
         table = Table(box=None, pad_edge=False, header_style="bold")
         for title in ("", "check", "value", "limit", "detail"):
             table.add_column(title)

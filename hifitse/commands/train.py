@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from hifitse.commands.objective_audit import UnsafeOption, require_sound_objective
 from hifitse.commands.options import (
     ConfigOption,
     DeviceOption,
@@ -33,6 +34,7 @@ def train(
     run: RunOption = None,
     overrides: SetOption = None,
     stop_at: StopAtOption = None,
+    allow_unsafe_objective: UnsafeOption = False,
     device: DeviceOption = "auto",
     json: JsonOption = False,
 ) -> None:
@@ -44,6 +46,7 @@ def train(
     stop = stop_step(settings, 0, stop_at)
     experiment = build_experiment(settings, device)
     state = new_state(settings, experiment.device)
+    require_sound_objective(experiment, state.model, allow_unsafe_objective)
     with target.lock():
         target.require_new()
         target.write_config(settings)

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-import torch
 
 from hifitse.cli import main
 
@@ -22,9 +21,6 @@ class Outcome:
     out: str
     err: str
 
-
-# Tiny models gain nothing from a second thread, and lose much where the cores are busy.
-torch.set_num_threads(1)
 
 Cli = Callable[..., Outcome]
 

@@ -156,7 +156,32 @@ def test_smoke_fails_the_objective_that_pays_for_silence(cli: Cli, trained: Path
     outcome = cli("smoke", "--run", trained, "--steps", 6, "--set", "loss.absent.kind=raw_db")
     assert outcome.code == 3
     assert "FAIL" in outcome.out
-    assert "pays" in outcome.err
+    assert "pays for silence" in " ".join(outcome.out.split())
+
+
+def test_an_objective_that_pays_for_silence_starts_only_when_told_to(cli: Cli, trained: Path, tmp_path: Path) -> None:
+    faulty = ("--set", "loss.absent.kind=raw_db")
+    for arguments in (
+        ("train", "--config", TINY, "--run", tmp_path / "faulty"),
+        ("resume", "--run", trained, "--from", 6),
+    ):
+        outcome = cli(*arguments, *faulty)
+        assert outcome.code == 3
+        assert "every 10 dB of suppression lowers the loss" in outcome.err
+        assert "--allow-unsafe-objective" in outcome.err
+    assert not Run(tmp_path / "faulty").exists()
+    assert Run(trained).checkpoint_steps() == [2, 4, 6, 8, 10, 12], "nothing was moved"
+    outcome = cli(
+        "train", "--config", TINY, "--run", tmp_path / "faulty", "--stop-at", 1, *faulty, "--allow-unsafe-objective"
+    )
+    assert outcome.code == 0
+
+
+def test_an_objective_that_holds_no_level_starts_with_a_warning(cli: Cli, tmp_path: Path) -> None:
+    settings = ("--set", "loss.amplitude_weight=0", "--stop-at", 1)
+    outcome = cli("train", "--config", TINY, "--run", tmp_path / "loose", *settings)
+    assert outcome.code == 0
+    assert "nothing holds the TP level" in outcome.err
 
 
 def test_extract_writes_the_voice_at_the_models_level(cli: Cli, trained: Path, tmp_path: Path) -> None:
