@@ -6,7 +6,7 @@ INSTALLED := $(VENV)/.installed
 DEMO := --config configs/demo.yaml
 EXAMPLE := runs/demo/example
 
-.PHONY: demo test test-slow lint format bench clean
+.PHONY: demo test lint format bench clean
 
 $(INSTALLED): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -22,9 +22,6 @@ demo: $(INSTALLED)
 		--target $(EXAMPLE)/scene_00000/target.wav -o $(EXAMPLE)/scene_00000/extracted.wav
 
 test: $(INSTALLED)
-	$(BIN)/pytest -m "not slow"
-
-test-slow: $(INSTALLED)
 	$(BIN)/pytest
 
 lint: $(INSTALLED)

@@ -81,8 +81,9 @@ def step_seconds(experiment: Experiment, model: nn.Module) -> float:
 def _micro_batch_seconds(experiment: Experiment, model: nn.Module, share: float) -> float:
     config, device = experiment.config, experiment.device
     size = config.train.micro_batch_size
-    mixture = torch.randn(size, round(share * config.audio.mixture_samples), device=device)
-    reference = torch.randn(size, round(share * config.audio.reference_samples), device=device)
+    # The loss needs more samples than its longest window.
+    lengths = (config.audio.mixture_samples, config.audio.reference_samples)
+    mixture, reference = (torch.randn(size, max(round(share * n), 2049), device=device) for n in lengths)
     start = time.perf_counter()
     with experiment.autocast():
         estimate = model(mixture, reference)

@@ -124,6 +124,13 @@ def test_an_exam_of_another_runs_checkpoint_is_only_shown(cli: Cli, trained: Pat
     assert Run(trained).read_exam(8) == before
 
 
+def test_the_shortest_segments_that_the_config_allows_can_be_trained(cli: Cli, tmp_path: Path) -> None:
+    short = ("audio.mixture_seconds=0.26", "audio.reference_seconds=0.26", "mixing.min_target_seconds=0.1")
+    settings = [part for setting in short for part in ("--set", setting)]
+    outcome = cli("train", "--config", TINY, "--run", tmp_path / "short", "--stop-at", 1, *settings)
+    assert outcome.code == 0, outcome.err
+
+
 def test_select_best_points_best_at_the_winner(cli: Cli, trained: Path) -> None:
     outcome = cli("select-best", "--run", trained, "--metric", "tp_si_sdr", "--json")
     assert outcome.code == 0
