@@ -15,7 +15,7 @@ $(INSTALLED): pyproject.toml
 
 # The whole experiment on the bundled speech; a second call goes on where the first one stopped.
 demo: $(INSTALLED)
-	if [ -e runs/demo/config.yaml ]; then $(BIN)/hifitse resume $(DEMO); else $(BIN)/hifitse train $(DEMO); fi
+	if [ -e runs/demo/checkpoints ]; then $(BIN)/hifitse resume $(DEMO); else $(BIN)/hifitse train $(DEMO); fi
 	$(BIN)/hifitse select-best $(DEMO) --metric tp_si_sdr
 	$(BIN)/hifitse data preview $(DEMO) -n 1 -o $(EXAMPLE)
 	$(BIN)/hifitse extract $(DEMO) $(EXAMPLE)/scene_00000/mixture.wav $(EXAMPLE)/scene_00000/reference.wav \

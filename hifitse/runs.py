@@ -63,12 +63,17 @@ class Run:
         return _steps(self.path / "exams", ".json")
 
     def exists(self) -> bool:
-        return self.config_path.exists() or bool(self.checkpoint_steps())
+        """Tell whether the run has a checkpoint; one that ended before its first may be started over."""
+        return bool(self.checkpoint_steps())
 
     def require(self) -> None:
         """Raise UsageError unless the run exists."""
         if not self.exists():
-            raise UsageError(f"{self.path}: no such run; start it with hifitse train, or name another with --run")
+            raise self._missing()
+
+    def _missing(self) -> UsageError:
+        what = "this run has no checkpoint yet" if self.config_path.exists() else "no such run"
+        return UsageError(f"{self.path}: {what}; start it with hifitse train, or name another with --run")
 
     def require_new(self) -> None:
         """Raise UsageError if the run exists."""
@@ -90,7 +95,7 @@ class Run:
                 skipped.append(str(error))
         if skipped:
             raise CheckpointError(f"{self.path}: no valid checkpoint left: {skipped[0]}")
-        raise UsageError(f"{self.path}: this run has no checkpoint yet; start it over with hifitse train --run NAME")
+        raise self._missing()
 
     def find(self, which: str) -> Path:
         """Return the path of the checkpoint that ``--from`` names: a step, best, or a file.

@@ -49,6 +49,7 @@ def train(
     require_sound_objective(experiment, state.model, allow_unsafe_objective)
     with target.lock():
         target.require_new()
+        target.set_aside_after(0)
         target.write_config(settings)
         run_training(state, experiment, target, stop, json)
 

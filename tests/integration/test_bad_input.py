@@ -176,3 +176,22 @@ def test_a_resume_names_a_run_that_does_not_exist_before_its_step(cli: Cli, tmp_
     outcome = cli("resume", "--config", TINY, "--run", tmp_path / "none", "--from", 200000, "--reset-optimizer")
     assert outcome.code == 2
     assert "no such run" in outcome.err
+
+
+def test_a_run_that_ended_before_its_first_checkpoint_can_be_started_over(cli: Cli, tmp_path: Path) -> None:
+    run = Run(tmp_path / "run")
+    run.path.mkdir()
+    run.config_path.write_text("seed: 7\n")
+    run.append_metrics({"step": 1, "kind": "step"})
+    assert cli("train", "--config", TINY, "--run", run.path, "--stop-at", 1).code == 0
+    assert [row["step"] for row in run.read_metrics()] == [1]
+    assert (run.path / "abandoned" / "01" / "metrics.jsonl").exists()
+
+
+def test_resume_of_a_run_without_a_checkpoint_says_so(cli: Cli, tmp_path: Path) -> None:
+    run = Run(tmp_path / "run")
+    run.path.mkdir()
+    run.config_path.write_text(TINY.read_text().replace("demo_corpus", str(SPEECH.parent)))
+    outcome = cli("resume", "--run", run.path)
+    assert outcome.code == 2
+    assert "no checkpoint yet" in outcome.err
