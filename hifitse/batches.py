@@ -105,6 +105,17 @@ def exam_batches(config: Config, pool: Pool) -> Generator[MicroBatch]:
     return _batches(_ExamScenes(config, pool), _Items(0, 1, per_exam), config)
 
 
+def of_next_step(batches: Iterator[MicroBatch]) -> Iterator[MicroBatch]:
+    """Yield the micro-batches of the next step; those of the step after it are left where they are.
+
+    So a scene that cannot be rendered fails its own step, not the one before.
+    """
+    for batch in batches:
+        yield batch
+        if batch.is_last:
+            return
+
+
 Item = tuple[int, int]
 """Step and number of the micro-batch."""
 

@@ -128,6 +128,11 @@ class Run:
             return self.load_last()
         return checkpoints.load(self.find(which)), []
 
+    def owns(self, checkpoint: checkpoints.Checkpoint) -> bool:
+        """Tell whether a checkpoint is the one that this run has at its step."""
+        path = self.checkpoint_path(checkpoint.header.step)
+        return path.exists() and checkpoints.load_header(path)[1] == checkpoint.digest
+
     def append_metrics(self, row: dict[str, Any]) -> None:
         with self.metrics_path.open("a") as file:
             file.write(json.dumps(row) + "\n")

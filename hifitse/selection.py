@@ -100,7 +100,10 @@ def select(run: Run, metric: Metric, requirements: list[Requirement]) -> Selecti
         )
     eligible = []
     for exam in exams:
-        if reasons := [r for requirement in requirements if (r := requirement.violation(exam.metrics))]:
+        reasons = [r for requirement in requirements if (r := requirement.violation(exam.metrics))]
+        if not math.isfinite(exam.metrics[metric.name]):
+            reasons.append(f"{metric.name} is not finite")
+        if reasons:
             excluded.append(Excluded(exam.step, "; ".join(reasons), exam.metrics))
         else:
             eligible.append(exam)
@@ -116,7 +119,7 @@ def select(run: Run, metric: Metric, requirements: list[Requirement]) -> Selecti
         Ranked(exam.step, run.checkpoint_path(exam.step), exam.metrics, _behind(metric, eligible[0], exam))
         for exam in eligible
     ]
-    lowest = min(exams, key=lambda exam: exam.metrics["val_loss"])
+    lowest = min(exams, key=lambda exam: (math.isnan(loss := exam.metrics["val_loss"]), loss))
     return Selection(metric, ranking, excluded, lowest.step)
 
 

@@ -1,10 +1,10 @@
 """The smoke test: a short real training on a scratch copy, and what must be true of it."""
 
+import contextlib
 import math
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import torch
 
 from hifitse import checkpoints
 from hifitse.audit import Audit
+from hifitse.batches import of_next_step
 from hifitse.config import Config, LossConfig
 from hifitse.curriculum import phase_at
 from hifitse.experiment import Experiment
@@ -82,9 +83,10 @@ def _steps(
     state: TrainState, experiment: Experiment, stop: int, progress: Callable[[StepResult], None]
 ) -> list[StepResult]:
     results = []
-    for _, micro_batches in groupby(experiment.training_batches(state.step, stop), key=lambda batch: batch.step):
-        results.append(train_step(state, micro_batches, experiment))
-        progress(results[-1])
+    with contextlib.closing(experiment.training_batches(state.step, stop)) as batches:
+        while state.step < stop:
+            results.append(train_step(state, of_next_step(batches), experiment))
+            progress(results[-1])
     return results
 
 

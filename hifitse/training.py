@@ -5,14 +5,13 @@ import math
 import time
 from collections.abc import Generator, Iterable
 from dataclasses import dataclass
-from itertools import groupby
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from hifitse import checkpoints
-from hifitse.batches import MicroBatch, step_counts
+from hifitse.batches import MicroBatch, of_next_step, step_counts
 from hifitse.config import TrainConfig
 from hifitse.curriculum import phase_at
 from hifitse.errors import Interrupted, StoppedError
@@ -71,6 +70,7 @@ def train_step(state: TrainState, micro_batches: Iterable[MicroBatch], experimen
     sums: dict[str, Tensor] = {}
     state.optimizer.zero_grad(set_to_none=True)
     for batch in micro_batches:
+        assert batch.step == state.step, "the batches are those of the step"
         batch = batch.to(experiment.device)
         with experiment.autocast():
             estimate = state.model(batch.mixture, batch.reference)
@@ -126,9 +126,9 @@ def train(
     with contextlib.closing(MetricsLog(run, state.step)) as log, contextlib.closing(batches):
         if _exam_due(state.step, config.train) and not run.exam_path(state.step).exists():
             examine(state, experiment, run, log, display)
-        for _, micro_batches in groupby(batches, key=lambda batch: batch.step):
+        while state.step < stop_at:
             started, waited = time.perf_counter(), batches.waited_seconds
-            result = train_step(state, micro_batches, experiment)
+            result = train_step(state, of_next_step(batches), experiment)
             display.step(result, time.perf_counter() - started, batches.waited_seconds - waited)
             if is_due(state.step, config.train.log_every) or not result.taken:
                 log.step(result.to_row())

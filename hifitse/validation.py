@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from hifitse.checkpoints import Checkpoint, load_header
+from hifitse.checkpoints import Checkpoint
 from hifitse.config_files import load_config
 from hifitse.curriculum import exam_settings
 from hifitse.experiment import Experiment
@@ -83,13 +83,14 @@ def validate(
 
 
 def keep(exam: Exam, checkpoint: Checkpoint, experiment: Experiment, run: Run) -> bool:
-    """Store a result in a run, unless checkpoint, objective or scenes are other than the run's own."""
-    own = run.checkpoint_path(exam.step)
-    if not own.exists() or load_header(own)[1] != checkpoint.digest:
+    """Store a result in a run, unless checkpoint, objective or scenes are other than the run's own.
+
+    Its scenes are those of its newest exam, by which selection compares.
+    """
+    if not run.owns(checkpoint) or load_config(run.config_path).loss != experiment.config.loss:
         return False
-    if load_config(run.config_path).loss != experiment.config.loss:
-        return False
-    if run.exam_path(exam.step).exists() and run.read_exam(exam.step)["exam_digest"] != exam.exam_digest:
+    steps = run.exam_steps()
+    if steps and run.read_exam(steps[-1])["exam_digest"] != exam.exam_digest:
         return False
     run.write_exam(exam.step, exam.to_json())
     return True

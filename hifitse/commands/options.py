@@ -69,16 +69,17 @@ def load_checkpoint(run: "Run", source: str) -> "Checkpoint":
 
 def build_experiment(config: Config, device: str) -> "Experiment":
     """Load corpus and objective, with progress and notes on stderr."""
-    from rich.progress import Progress
+    from rich.progress import Progress, TaskID
 
     from hifitse.experiment import Experiment, pick_device
 
     with Progress(console=err, transient=True, disable=not err.is_terminal) as bar:
-        tasks: dict[str, object] = {}
+        tasks: dict[str, TaskID] = {}
 
         def progress(done: int, total: int, description: str) -> None:
-            task = tasks.setdefault(description, bar.add_task(description, total=total))
-            bar.update(task, completed=done, total=total)  # type: ignore[arg-type]
+            if description not in tasks:
+                tasks[description] = bar.add_task(description)
+            bar.update(tasks[description], completed=done, total=total)
 
         experiment = Experiment.build(config, pick_device(device), progress)
     for note in experiment.corpus.notes:

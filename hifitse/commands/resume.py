@@ -17,6 +17,7 @@ from hifitse.commands.options import (
 )
 from hifitse.commands.train import StopAtOption, print_state, run_training, stop_step
 from hifitse.console import say, warn
+from hifitse.errors import UsageError
 
 FromOption = Annotated[
     str, typer.Option("--from", metavar="STEP|last|best|FILE", help="The checkpoint: a step, last, best, or a file.")
@@ -44,6 +45,10 @@ def resume(
     from hifitse.state import from_checkpoint
 
     checkpoint = load_checkpoint(target, source)
+    if target.exists() and not target.owns(checkpoint):
+        raise UsageError(
+            f"--from {source}: not a checkpoint of {target.path}; continue it in a new run with --run NAME"
+        )
     old = from_data(checkpoint.header.config, f"checkpoint of step {checkpoint.header.step}")
     for change in config_changes(old, settings):
         say(f"changed: {change.key}: {change.old} -> {change.new}")

@@ -124,6 +124,28 @@ def test_an_exam_of_another_runs_checkpoint_is_only_shown(cli: Cli, trained: Pat
     assert Run(trained).read_exam(8) == before
 
 
+def test_after_a_change_of_the_exam_older_checkpoints_can_sit_the_new_one(cli: Cli, trained: Path) -> None:
+    change = ("--set", "validation.num_scenes=12")
+    assert cli("resume", "--run", trained, "--from", 10, *change).code == 0
+    assert "hifitse validate" in cli("select-best", "--run", trained).out
+    assert cli("validate", "--run", trained, "--from", 8).code == 0
+    ranking = json.loads(cli("select-best", "--run", trained, "--json").out)["ranking"]
+    assert {item["step"] for item in ranking} == {8, 12}
+
+
+def test_a_checkpoint_of_another_run_does_not_continue_this_one(cli: Cli, trained: Path, tmp_path: Path) -> None:
+    other = Run(tmp_path / "other")
+    assert cli("train", "--config", TINY, "--run", other.path, "--set", "seed=2", "--stop-at", 4).code == 0
+    outcome = cli("resume", "--run", trained, "--from", other.checkpoint_path(4))
+    assert outcome.code == 2
+    assert "not a checkpoint of" in outcome.err
+    assert Run(trained).checkpoint_steps() == [2, 4, 6, 8, 10, 12]
+    fork = tmp_path / "fork"
+    arguments = ("--config", TINY, "--run", fork, "--from", other.checkpoint_path(4), "--stop-at", 6)
+    assert cli("resume", *arguments).code == 0
+    assert Run(fork).checkpoint_steps() == [6]
+
+
 def test_the_shortest_segments_that_the_config_allows_can_be_trained(cli: Cli, tmp_path: Path) -> None:
     short = ("audio.mixture_seconds=0.26", "audio.reference_seconds=0.26", "mixing.min_target_seconds=0.1")
     settings = [part for setting in short for part in ("--set", setting)]

@@ -12,7 +12,7 @@ import pytest
 import soundfile as sf
 import torch
 
-from hifitse.batches import MicroBatch, exam_batches, step_counts, step_indices, training_batches
+from hifitse.batches import MicroBatch, exam_batches, of_next_step, step_counts, step_indices, training_batches
 from hifitse.config import Config
 from hifitse.corpus import load_corpus
 from hifitse.errors import DataError
@@ -187,3 +187,10 @@ def test_signals_to_the_whole_group_reach_only_the_training_process(tmp_path: Pa
     # Workers hold the pipes too: their end shows that the last of them is gone.
     output, errors = process.communicate(timeout=60)
     assert (output, errors, process.returncode) == ("[2, 15]\n", "", 0)
+
+
+def test_a_step_takes_no_batch_of_the_next_one(make_config: MakeConfig) -> None:
+    config = make_config(train={"batch_size": 4, "micro_batch_size": 2})
+    batches = training_batches(config, load_corpus(config).train, 0, 2)
+    assert [batch.step for batch in of_next_step(batches)] == [0, 0]
+    assert next(batches).step == 1

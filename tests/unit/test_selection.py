@@ -77,6 +77,14 @@ def test_checkpoints_without_a_comparable_exam_are_left_out_with_the_remedy(run:
     assert "not validated" in reasons[200]
 
 
+def test_a_metric_that_is_not_a_number_never_ranks(run: Run) -> None:
+    add(run, 240, float("nan"), 1.0, float("nan"))
+    selection = select(run, METRIC, GATES)
+    assert selection.best.step == 210
+    assert selection.lowest_val_loss_step == 220
+    assert {item.step: item.reason for item in selection.excluded}[240] == "tp_si_sdr is not finite"
+
+
 def test_if_none_meets_the_bounds_the_message_says_why(run: Run) -> None:
     with pytest.raises(HifitseError, match="step 220: rms_ratio 0.746 is below 2"):
         select(run, METRIC, [Requirement.parse("rms_ratio>=2")])
