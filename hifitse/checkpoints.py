@@ -34,6 +34,12 @@ class Header:
     """Digest of the checkpoint that this training was resumed from."""
     optimizer_reset_step: int = 0
     """Step at which the optimizer last started with fresh moments."""
+    watch: dict[str, Any] = field(default_factory=dict)
+    """The recent gradient norms, see `hifitse.gradient_watch`."""
+    num_rollbacks: int = 0
+    """How often a guard has sent this line back."""
+    learning_rate_factor: float = 1.0
+    """What those rollbacks have cut the learning rate to."""
     format_version: int = FORMAT_VERSION
     digests: dict[str, str] = field(default_factory=dict)
     """Digest of each tensor, by name; filled in by `save`."""

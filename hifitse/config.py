@@ -8,8 +8,19 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from hifitse.config_health import HealthConfig
 from hifitse.config_model import ModelConfig
-from hifitse.config_section import Count, Fraction, Name, NonNegative, NumInterferers, Positive, Range, Section
+from hifitse.config_section import (
+    Count,
+    Fraction,
+    MetricName,
+    Name,
+    NonNegative,
+    NumInterferers,
+    Positive,
+    Range,
+    Section,
+)
 
 
 class AudioConfig(Section):
@@ -217,10 +228,10 @@ class ValidationConfig(Section):
 
 
 class SelectionConfig(Section):
-    metric: str = "tp_si_sdr"
-    """Metric by which checkpoints are ranked."""
-    require: tuple[str, ...] = ("rms_ratio>=0.8", "rms_ratio<=1.25")
-    """Bounds that a checkpoint must keep to be ranked at all: SI-SDR alone does not see a silent model."""
+    metric: MetricName = "tp_si_sdr"
+    """Metric by which checkpoints are ranked, among those that are within the bounds of health.guards."""
+    require: tuple[str, ...] = ()
+    """Further bounds that a checkpoint must keep to be ranked at all, e.g. ta_suppression_db>=10."""
 
 
 class Config(Section):
@@ -244,6 +255,8 @@ class Config(Section):
     """The training loop."""
     validation: ValidationConfig = ValidationConfig()
     """The exam."""
+    health: HealthConfig = HealthConfig()
+    """The guards, and what they do."""
     selection: SelectionConfig = SelectionConfig()
     """How the best checkpoint is chosen."""
 

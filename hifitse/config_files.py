@@ -118,9 +118,9 @@ def config_changes(old: Config, new: Config) -> list[Change]:
 
 
 def _flatten(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield dotted keys and their values; a list is one value, but phases go by their names."""
-    if prefix == "curriculum.":
-        value = {phase["name"]: phase for phase in value}
+    """Yield dotted keys and their values; a list is one value, but phases and guards go by their names."""
+    if isinstance(value, list) and value and all(isinstance(item, dict) and "name" in item for item in value):
+        value = {item["name"]: item for item in value}
     if isinstance(value, dict):
         for key, below in value.items():
             yield from _flatten(below, f"{prefix}{key}.")

@@ -21,7 +21,7 @@ def apply_override(data: dict[str, Any], override: str) -> KeyPath:
         The key path that was set.
 
     Raises:
-        ConfigError: no ``=``, an unknown key or phase, null where something must stand, or bad YAML.
+        ConfigError: no ``=``, an unknown key or name, null where something must stand, or bad YAML.
     """
     key, equals, text = override.partition("=")
     key = key.strip()
@@ -78,14 +78,14 @@ def _set(data: dict[str, Any], parts: list[str], text: str) -> KeyPath:
     return path
 
 
-def _position(phases: list[Any], part: str) -> int:
+def _position(items: list[Any], part: str) -> int:
     """Return where a list of sections has the one of that name, or of that number counted from 0."""
-    names = [str(phase.get("name")) if isinstance(phase, dict) else "" for phase in phases]
+    names = [str(item.get("name")) if isinstance(item, dict) else "" for item in items]
     if part in names:
         return names.index(part)
-    if part.isdecimal() and int(part) < len(phases):
+    if part.isdecimal() and int(part) < len(items):
         return int(part)
-    raise _Problem(tree.unknown(f"phase '{part}'", part, names))
+    raise _Problem(tree.unknown(f"name '{part}'", part, names))
 
 
 def _typed(annotation: Any, raw: Any) -> Any:

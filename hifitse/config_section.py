@@ -1,7 +1,7 @@
 """What all sections of the configuration are made of: their base, and the types of their fields."""
 
 from types import UnionType
-from typing import Annotated, Any, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
@@ -9,6 +9,8 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(ge=1)]
+MetricName = Literal["tp_si_sdr", "tp_si_sdri", "rms_ratio", "ta_energy_db", "ta_suppression_db", "val_loss"]
+"""The metrics of the exam, see `hifitse.metrics.METRICS`."""
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
 
 

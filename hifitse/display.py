@@ -42,8 +42,6 @@ class TrainingDisplay:
 
     def step(self, result: StepResult, seconds: float, waited_seconds: float) -> None:
         self.recent.append((result, seconds, waited_seconds))
-        if not result.taken:
-            self.message(f"step {result.step}: the gradient was not finite; this step was not taken")
         silent_seconds = time.monotonic() - self.said_at
         if self.live is None and (is_due(result.step, self.config.train.log_every) or silent_seconds > MOST_SILENCE):
             self.message("  ".join(f"{name} {value}" for name, value in self._figures()))

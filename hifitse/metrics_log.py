@@ -22,9 +22,10 @@ class MetricsLog:
             self.writer.add_scalar(f"train/{name}", value, row["step"])
 
     def exam(self, exam: Exam) -> None:
-        self.run.append_metrics({"kind": "exam", "step": exam.step, "metrics": exam.metrics})
-        for name, value in exam.metrics.items():
-            self.writer.add_scalar(f"exam/{name}", value, exam.step)
+        self.run.append_metrics({"kind": "exam", "step": exam.step, "metrics": exam.metrics, "raw": exam.raw_metrics})
+        for group, metrics in (("exam", exam.metrics), ("exam_raw", exam.raw_metrics)):
+            for name, value in metrics.items():
+                self.writer.add_scalar(f"{group}/{name}", value, exam.step)
         self.writer.flush()
 
     def close(self) -> None:

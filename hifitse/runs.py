@@ -2,9 +2,11 @@
 
 runs/demo/
   config.yaml                           the resolved configuration
+  origin.json                           of a fork: run, step and digest that it began with
   checkpoints/step_00000200.safetensors
   exams/step_00000200.json              metrics and per-sample results of one validation
   metrics.jsonl                         one row per log_every steps
+  events.jsonl                          what happened, in order of time: starts, stops, sick exams, skipped steps
   best.json                             what select-best chose
   tensorboard/
   abandoned/01/                         what a resume from an older step left behind
@@ -35,6 +37,19 @@ class Run:
     @property
     def name(self) -> str:
         return self.path.name
+
+    @property
+    def argument(self) -> str:
+        """What ``--run`` takes for this run."""
+        return self.name if self.path.parent == Path("runs") else str(self.path)
+
+    @property
+    def origin_path(self) -> Path:
+        return self.path / "origin.json"
+
+    @property
+    def events_path(self) -> Path:
+        return self.path / "events.jsonl"
 
     @property
     def config_path(self) -> Path:
@@ -134,13 +149,18 @@ class Run:
         return path.exists() and checkpoints.load_header(path)[1] == checkpoint.digest
 
     def append_metrics(self, row: dict[str, Any]) -> None:
-        with self.metrics_path.open("a") as file:
-            file.write(json.dumps(row) + "\n")
+        _append_row(self.metrics_path, row)
 
     def read_metrics(self) -> list[dict[str, Any]]:
         """Return the rows of the metrics log; a last line cut by a crash is left out."""
-        lines = self.metrics_path.read_text().splitlines() if self.metrics_path.exists() else []
-        return [json.loads(line) for line in lines if line.endswith("}")]
+        return _rows(self.metrics_path)
+
+    def append_event(self, row: dict[str, Any]) -> None:
+        _append_row(self.events_path, row)
+
+    def read_events(self) -> list[dict[str, Any]]:
+        """Return what happened to the run, oldest first."""
+        return _rows(self.events_path)
 
     def write_exam(self, step: int, exam: dict[str, Any]) -> None:
         write_text(self.exam_path(step), json.dumps(exam))
@@ -153,13 +173,28 @@ class Run:
         """
         try:
             data: dict[str, Any] = json.loads(self.exam_path(step).read_text())
-        except (OSError, ValueError) as error:
+            data["raw_metrics"]
+        except (OSError, ValueError, KeyError) as error:
             raise CheckpointError(
                 f"{self.exam_path(step)}: unreadable ({error}); repeat it with hifitse validate --from {step}"
             ) from error
         return data
 
-    def set_aside_after(self, step: int) -> Path | None:
+    def new_abandoned_folder(self) -> Path:
+        """Make the next folder of ``abandoned/``."""
+        root = self.path / "abandoned"
+        number = 1 + max((int(p.name) for p in root.glob("[0-9]*")), default=0)
+        folder = root / f"{number:02d}"
+        folder.mkdir(parents=True)
+        return folder
+
+    def keep_copy(self, step: int, folder: Path) -> None:
+        """Keep the checkpoint of a step in an abandoned folder, for it is about to be replaced. Takes no space."""
+        copy = folder / self.checkpoint_path(step).relative_to(self.path)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        os.link(self.checkpoint_path(step), copy)
+
+    def set_aside_after(self, step: int, folder: Path | None = None) -> Path | None:
         """Move everything newer than a step to ``abandoned/NN/``; return that folder, or None if nothing was newer."""
         newer = [self.checkpoint_path(s) for s in self.checkpoint_steps() if s > step]
         newer += [self.exam_path(s) for s in self.exam_steps() if s > step]
@@ -169,10 +204,7 @@ class Run:
             newer.append(self.best_path)
         if not newer and len(kept) == len(rows):
             return None
-        root = self.path / "abandoned"
-        number = 1 + max((int(p.name) for p in root.glob("[0-9]*")), default=0)
-        folder = root / f"{number:02d}"
-        folder.mkdir(parents=True)
+        folder = folder or self.new_abandoned_folder()
         write_text(folder / "metrics.jsonl", _lines(row for row in rows if row["step"] > step))
         for path in newer:
             target = folder / path.relative_to(self.path)
@@ -215,6 +247,16 @@ def write_text(path: Path, text: str) -> None:
 
 def _steps(folder: Path, suffix: str) -> list[int]:
     return sorted(int(path.stem.removeprefix("step_")) for path in folder.glob(f"step_????????{suffix}"))
+
+
+def _append_row(path: Path, row: dict[str, Any]) -> None:
+    with path.open("a") as file:
+        file.write(json.dumps(row) + "\n")
+
+
+def _rows(path: Path) -> list[dict[str, Any]]:
+    lines = path.read_text().splitlines() if path.exists() else []
+    return [json.loads(line) for line in lines if line.endswith("}")]
 
 
 def _lines(rows: Any) -> str:

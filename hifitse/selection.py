@@ -2,43 +2,16 @@
 
 import json
 import math
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from hifitse import checkpoints
+from hifitse.bounds import Bound
 from hifitse.errors import CheckpointError, HifitseError, UsageError
-from hifitse.metrics import Metric, metric
+from hifitse.metrics import Metric
 from hifitse.runs import Run, write_text
 from hifitse.validation import Exam
-
-
-@dataclass(frozen=True)
-class Requirement:
-    """A bound on a metric, e.g. ``rms_ratio>=0.8``."""
-
-    metric: Metric
-    at_least: bool
-    bound: float
-
-    @classmethod
-    def parse(cls, text: str) -> "Requirement":
-        """Read ``METRIC>=NUMBER`` or ``METRIC<=NUMBER``.
-
-        Raises:
-            UsageError: the text is neither, or the metric is unknown.
-        """
-        if not (match := re.fullmatch(r"\s*(\w+)\s*(>=|<=)\s*(-?\d+(?:\.\d*)?)\s*", text)):
-            raise UsageError(f"--require '{text}': expected METRIC>=NUMBER or METRIC<=NUMBER, e.g. 'rms_ratio>=0.8'")
-        return cls(metric(match[1]), match[2] == ">=", float(match[3]))
-
-    def violation(self, metrics: dict[str, float]) -> str | None:
-        """Return why these metrics do not meet the bound, or None."""
-        value = metrics[self.metric.name]
-        if (value >= self.bound) if self.at_least else (value <= self.bound):
-            return None
-        return f"{self.metric.name} {value:.3f} is {'below' if self.at_least else 'above'} {self.bound:g}"
 
 
 @dataclass(frozen=True)
@@ -86,12 +59,12 @@ class Selection:
         }
 
 
-def select(run: Run, metric: Metric, requirements: list[Requirement]) -> Selection:
-    """Rank the run's checkpoints that were validated and meet every requirement.
+def select(run: Run, metric: Metric, bounds: list[Bound]) -> Selection:
+    """Rank the run's checkpoints that were validated and are within all bounds.
 
     Raises:
         UsageError: the run has no validated checkpoint.
-        HifitseError: none meets the requirements; the message says why each was excluded.
+        HifitseError: none is within the bounds; the message says why each was excluded.
     """
     exams, excluded = _exams(run)
     if not exams:
@@ -100,7 +73,7 @@ def select(run: Run, metric: Metric, requirements: list[Requirement]) -> Selecti
         )
     eligible = []
     for exam in exams:
-        reasons = [r for requirement in requirements if (r := requirement.violation(exam.metrics))]
+        reasons = [r for bound in bounds if (r := bound.violation(exam.metrics))]
         if not math.isfinite(exam.metrics[metric.name]):
             reasons.append(f"{metric.name} is not finite")
         if reasons:
@@ -114,7 +87,7 @@ def select(run: Run, metric: Metric, requirements: list[Requirement]) -> Selecti
     excluded.sort(key=lambda item: item.step)
     if not eligible:
         listed = "; ".join(f"step {item.step}: {item.reason}" for item in excluded)
-        raise HifitseError(f"{run.path}: no checkpoint meets the requirements ({listed}); loosen them with --require")
+        raise HifitseError(f"{run.path}: no checkpoint is within the bounds ({listed}); give others with --require")
     ranking = [
         Ranked(exam.step, run.checkpoint_path(exam.step), exam.metrics, _behind(metric, eligible[0], exam))
         for exam in eligible
@@ -123,9 +96,9 @@ def select(run: Run, metric: Metric, requirements: list[Requirement]) -> Selecti
     return Selection(metric, ranking, excluded, lowest.step)
 
 
-def choose(run: Run, metric: Metric, requirements: list[Requirement]) -> Selection:
+def choose(run: Run, metric: Metric, bounds: list[Bound]) -> Selection:
     """Select as `select` does, and point the run's ``best`` at the winner."""
-    selection = select(run, metric, requirements)
+    selection = select(run, metric, bounds)
     best = selection.best
     pointer = {"step": best.step, "metric": metric.name, "value": best.metrics[metric.name]}
     write_text(run.best_path, json.dumps(pointer, indent=2) + "\n")

@@ -63,7 +63,7 @@ def smoke(
         replayed = from_checkpoint(checkpoints.load(saved), experiment.config, experiment.device)
         repeated = _steps(replayed, experiment, stop_step, progress)
     results += straight
-    exam = validate(state.ema, experiment, state.step)
+    exam = validate(state.ema, state.model, experiment, state.step)
     return [
         _finite(results, exam),
         _absent_not_negative(results),
@@ -91,7 +91,7 @@ def _steps(
 
 
 def _finite(results: list[StepResult], exam: Exam) -> Check:
-    bad = [r.step for r in results if not (r.taken and math.isfinite(r.loss))]
+    bad = [r.step for r in results if r.skipped or not math.isfinite(r.loss)]
     bad_metrics = [name for name, value in exam.metrics.items() if not math.isfinite(value)]
     detail = f"first at step {bad[0]}" if bad else f"not finite: {', '.join(bad_metrics)}" if bad_metrics else ""
     return Check(

@@ -1,7 +1,7 @@
 """What a training consists of at a step: weights, averaged weights, optimizer; and its checkpoint form."""
 
 import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +10,7 @@ from hifitse.checkpoints import Checkpoint, Header
 from hifitse.config import Config, TrainConfig
 from hifitse.config_files import to_data
 from hifitse.errors import CheckpointError
+from hifitse.gradient_watch import GradientWatch
 from hifitse.models.build import build_model
 from hifitse.seeding import derive
 
@@ -27,6 +28,12 @@ class TrainState:
     """Step at which the optimizer last got fresh moments."""
     parent: str | None = None
     """Digest of the checkpoint that this training continues."""
+    watch: GradientWatch = field(default_factory=GradientWatch)
+    """The recent gradient norms."""
+    num_rollbacks: int = 0
+    """How often a guard has sent this line back."""
+    learning_rate_factor: float = 1.0
+    """What those rollbacks have cut the learning rate to."""
 
 
 def new_state(config: Config, device: torch.device) -> TrainState:
@@ -57,6 +64,9 @@ def header(state: TrainState, config: Config, data_fingerprint: str) -> Header:
         data_fingerprint=data_fingerprint,
         parent=state.parent,
         optimizer_reset_step=state.optimizer_reset_step,
+        watch=state.watch.to_json(),
+        num_rollbacks=state.num_rollbacks,
+        learning_rate_factor=state.learning_rate_factor,
     )
 
 
@@ -73,6 +83,9 @@ def from_checkpoint(
     """
     state = new_state(config, device)
     state.step, state.parent = checkpoint.header.step, checkpoint.digest
+    state.num_rollbacks = checkpoint.header.num_rollbacks
+    state.learning_rate_factor = checkpoint.header.learning_rate_factor
+    state.watch = GradientWatch.from_json(checkpoint.header.watch)
     load_weights(state.model, checkpoint, "model/")
     load_weights(state.ema, checkpoint, "ema/")
     if reset_optimizer:
@@ -109,9 +122,18 @@ def load_weights(model: nn.Module, checkpoint: Checkpoint, prefix: str) -> None:
 
 
 def ema_model(checkpoint: Checkpoint, config: Config, device: torch.device) -> nn.Module:
-    """Return the averaged model of a checkpoint, in evaluation mode: the one that is examined and used."""
+    """Return the averaged model of a checkpoint, in evaluation mode: the one that is selected and used."""
+    return _frozen_model(checkpoint, config, device, "ema/")
+
+
+def raw_model(checkpoint: Checkpoint, config: Config, device: torch.device) -> nn.Module:
+    """Return the model in training of a checkpoint, in evaluation mode: the one that shows a collapse first."""
+    return _frozen_model(checkpoint, config, device, "model/")
+
+
+def _frozen_model(checkpoint: Checkpoint, config: Config, device: torch.device, prefix: str) -> nn.Module:
     model = build_model(config.model, config.audio.sample_rate)
-    load_weights(model, checkpoint, "ema/")
+    load_weights(model, checkpoint, prefix)
     return model.to(device).eval().requires_grad_(False)
 
 

@@ -1,7 +1,6 @@
 """The training: a step is mathematics, the loop is cadence."""
 
 import contextlib
-import math
 import time
 from collections.abc import Generator, Iterable
 from dataclasses import dataclass
@@ -14,19 +13,19 @@ from hifitse import checkpoints
 from hifitse.batches import MicroBatch, of_next_step, step_counts
 from hifitse.config import TrainConfig
 from hifitse.curriculum import phase_at
-from hifitse.errors import Interrupted, StoppedError
+from hifitse.errors import Interrupted
+from hifitse.events import Events
 from hifitse.experiment import Experiment
+from hifitse.gradient_watch import Skip
 from hifitse.interrupts import Interrupts
 from hifitse.losses import energy_db, term_means
 from hifitse.metrics import rms
 from hifitse.metrics_log import MetricsLog
+from hifitse.recovery import Alarm, judge_exam, judge_step, readings, recover
 from hifitse.runs import Run
 from hifitse.schedule import ema_decay, is_due, learning_rate
 from hifitse.state import TrainState, header, to_tensors, update_ema
-from hifitse.validation import Exam, validate
-
-MAX_SKIPPED_STEPS = 5
-"""Steps in a row whose gradient may be non-finite (and which are not taken) before the run stops."""
+from hifitse.validation import Exam, exam_digest, validate
 
 
 @dataclass(frozen=True)
@@ -40,8 +39,8 @@ class StepResult:
     loss: float
     terms: dict[str, float]
     grad_norm: float
-    taken: bool
-    """False where the gradient was not finite: the weights stayed as they were."""
+    skipped: Skip | None
+    """Why the step was not taken (the weights stayed as they were); None where it was."""
     rms_ratio: float | None
     ta_energy_db: float | None
 
@@ -65,7 +64,7 @@ def train_step(state: TrainState, micro_batches: Iterable[MicroBatch], experimen
     phase = phase_at(config, state.step)
     counts = step_counts(config, state.step)
     has_absent = phase.absent_ratio > 0
-    rate = learning_rate(config.train, state.step, state.optimizer_reset_step)
+    rate = learning_rate(config.train, state.step, state.optimizer_reset_step) * state.learning_rate_factor
 
     sums: dict[str, Tensor] = {}
     state.optimizer.zero_grad(set_to_none=True)
@@ -80,23 +79,24 @@ def train_step(state: TrainState, micro_batches: Iterable[MicroBatch], experimen
             sums[name] = sums.get(name, 0) + value.detach()
 
     grad_norm = torch.nn.utils.clip_grad_norm_(state.model.parameters(), config.train.clip_norm).item()
-    taken = math.isfinite(grad_norm)
-    if taken:
+    parts = {name: sums[name] for name in objective.weights(has_absent)}
+    loss = objective.loss(parts, counts, has_absent).item()
+    skipped = state.watch.judge(config.health, loss, grad_norm)
+    if skipped is None:
         for group in state.optimizer.param_groups:
             group["lr"] = rate
         state.optimizer.step()
         update_ema(state.ema, state.model, ema_decay(config.train, state.step))
     state.step += 1
 
-    parts = {name: sums[name] for name in objective.weights(has_absent)}
     return StepResult(
         step=state.step,
         phase=phase.name,
         learning_rate=rate,
-        loss=objective.loss(parts, counts, has_absent).item(),
+        loss=loss,
         terms={name: value.item() for name, value in term_means(parts, counts).items()},
         grad_norm=grad_norm,
-        taken=taken,
+        skipped=skipped,
         rms_ratio=(sums["rms_estimate"] / sums["rms_target"]).item() if counts.num_present else None,
         ta_energy_db=sums["energy_db"].item() / counts.num_absent if counts.num_absent else None,
     )
@@ -112,42 +112,70 @@ def _levels(estimate: Tensor, batch: MicroBatch) -> dict[str, Tensor]:
 
 def train(
     state: TrainState, experiment: Experiment, run: Run, display: Display, interrupts: Interrupts, stop_at: int
-) -> None:
-    """Train until ``stop_at`` completed steps; save, validate and log when due.
+) -> TrainState:
+    """Train until ``stop_at`` completed steps, and go back to a healthy checkpoint when a guard says so.
+
+    Returns:
+        The state at the end: another one than was given, if a guard sent it back.
 
     Raises:
         Interrupted: a signal arrived; the state is saved.
-        StoppedError: the gradient was not finite for several steps in a row; the state is saved.
+        StoppedError: a guard stopped the run; the state is saved.
     """
+    events = Events(run, display.message)
+    digest = exam_digest(experiment)
+    events.add("resumed" if state.parent else "started", state.step, f"training from step {state.step}")
+    while True:
+        try:
+            _train(state, experiment, run, display, events, interrupts, stop_at)
+        except Alarm as alarm:
+            state = recover(alarm, state, experiment, run, readings(run, digest, state.step), events)
+        except Interrupted as interrupted:
+            events.add_end("interrupted", state.step, str(interrupted))
+            raise
+        else:
+            is_end = stop_at == experiment.config.train.total_steps
+            events.add("finished" if is_end else "paused", stop_at, f"{stop_at} steps are done")
+            return state
+
+
+def _train(
+    state: TrainState,
+    experiment: Experiment,
+    run: Run,
+    display: Display,
+    events: Events,
+    interrupts: Interrupts,
+    stop_at: int,
+) -> None:
+    """The cadence: step, log, save, validate."""
     config = experiment.config
     phase_ends = {phase.until for phase in config.curriculum}
     batches = _Timed(experiment.training_batches(state.step, stop_at))
-    num_skipped = 0
     with contextlib.closing(MetricsLog(run, state.step)) as log, contextlib.closing(batches):
-        if _exam_due(state.step, config.train) and not run.exam_path(state.step).exists():
-            examine(state, experiment, run, log, display)
+        if _exam_due(state.step, config.train):
+            if not run.exam_path(state.step).exists():
+                examine(state, experiment, run, log, display)
+            judge_exam(state, experiment, run, events)
         while state.step < stop_at:
             started, waited = time.perf_counter(), batches.waited_seconds
             result = train_step(state, of_next_step(batches), experiment)
             display.step(result, time.perf_counter() - started, batches.waited_seconds - waited)
-            if is_due(state.step, config.train.log_every) or not result.taken:
+            if is_due(state.step, config.train.log_every) or result.skipped:
                 log.step(result.to_row())
 
-            num_skipped = 0 if result.taken else num_skipped + 1
-            ends = state.step == stop_at or interrupts.received is not None or num_skipped == MAX_SKIPPED_STEPS
+            alarm = judge_step(result, state, experiment, events)
             exam_due = _exam_due(state.step, config.train)
             save_due = is_due(state.step, config.train.checkpoint_every) or state.step in phase_ends
-            if ends or exam_due or save_due:
+            if alarm or interrupts.received or exam_due or save_due or state.step == stop_at:
                 save(state, experiment, run)
+            if alarm:
+                raise alarm
             if exam_due:
                 examine(state, experiment, run, log, display)
-            if interrupts.received is not None:
+                judge_exam(state, experiment, run, events)
+            if interrupts.received:
                 raise Interrupted(f"interrupted after step {state.step}; the state is saved", interrupts.received)
-            if num_skipped == MAX_SKIPPED_STEPS:
-                raise StoppedError(
-                    f"the gradient was not finite for {num_skipped} steps in a row, up to step {state.step}; look at "
-                    "the data, or resume from an earlier checkpoint with a lower train.learning_rate"
-                )
 
 
 def save(state: TrainState, experiment: Experiment, run: Run) -> None:
@@ -158,8 +186,8 @@ def save(state: TrainState, experiment: Experiment, run: Run) -> None:
 
 
 def examine(state: TrainState, experiment: Experiment, run: Run, log: MetricsLog, display: Display) -> None:
-    """Let the averaged weights sit the exam, and keep the result."""
-    exam = validate(state.ema, experiment, state.step, display.exam_progress)
+    """Let the weights sit the exam, and keep the result."""
+    exam = validate(state.ema, state.model, experiment, state.step, display.exam_progress)
     run.write_exam(exam.step, exam.to_json())
     log.exam(exam)
     display.exam(exam)

@@ -1,14 +1,16 @@
 """The exam: the same fixed scenes for every checkpoint. It returns numbers and changes nothing."""
 
+import contextlib
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from hifitse.batches import MicroBatch
 from hifitse.checkpoints import Checkpoint
 from hifitse.config_files import load_config
 from hifitse.curriculum import exam_settings
@@ -26,15 +28,20 @@ class Exam:
     exam_digest: str
     """Identifies the scenes: results with different digests cannot be compared."""
     metrics: dict[str, float]
+    """Of the averaged weights, which are the ones that are used."""
+    raw_metrics: dict[str, float]
+    """Of the weights in training, in which a collapse shows first."""
     terms: dict[str, float]
-    """Mean of each loss term over its scenes, unweighted."""
+    """Mean of each loss term over its scenes, unweighted; averaged weights."""
     samples: tuple[Sample, ...]
+    """Averaged weights."""
 
     def to_json(self) -> dict[str, Any]:
         return {
             "step": self.step,
             "exam_digest": self.exam_digest,
             "metrics": self.metrics,
+            "raw_metrics": self.raw_metrics,
             "terms": self.terms,
             "samples": [sample.to_json() for sample in self.samples],
         }
@@ -42,13 +49,17 @@ class Exam:
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> "Exam":
         samples = tuple(Sample(**sample) for sample in data["samples"])
-        return cls(data["step"], data["exam_digest"], data["metrics"], data["terms"], samples)
+        return cls(**{**data, "samples": samples})
 
 
 def validate(
-    model: nn.Module, experiment: Experiment, step: int, progress: Callable[[int], None] | None = None
+    averaged: nn.Module,
+    raw: nn.Module,
+    experiment: Experiment,
+    step: int,
+    progress: Callable[[int], None] | None = None,
 ) -> Exam:
-    """Let a model sit the exam (the averaged one); its mode, weights and gradients stay as they are.
+    """Let the averaged and the raw weights of a checkpoint sit the exam; mode, weights and gradients stay as they are.
 
     val_loss is the training objective over all exam scenes, TA term included, in every phase: only
     so can the checkpoints of different phases be compared by it.
@@ -57,29 +68,55 @@ def validate(
         step: completed steps of the model, to be noted in the result.
         progress: told how many scenes are done.
     """
-    objective = experiment.objective
+    with _evaluating(averaged) as averaged, _evaluating(raw) as raw, torch.inference_mode():
+        papers = _Paper(averaged, experiment), _Paper(raw, experiment)
+        for batch in experiment.exam_batches():
+            batch = batch.to(experiment.device)
+            for paper in papers:
+                paper.answer(batch)
+            if progress:
+                progress(len(papers[0].samples))
+    paper, raw_paper = papers
+    return Exam(
+        step, exam_digest(experiment), paper.metrics(), raw_paper.metrics(), paper.terms(), tuple(paper.samples)
+    )
+
+
+class _Paper:
+    """What one model answers in the exam."""
+
+    def __init__(self, model: nn.Module, experiment: Experiment) -> None:
+        self.model, self.experiment = model, experiment
+        self.samples: list[Sample] = []
+        self.sums: dict[str, Tensor] = {}
+
+    def answer(self, batch: MicroBatch) -> None:
+        with self.experiment.autocast():
+            estimate = self.model(batch.mixture, batch.reference)
+        self.samples += measure(len(self.samples), estimate, batch.target, batch.mixture, batch.present)
+        parts = self.experiment.objective.sums(estimate, batch.target, batch.mixture, batch.present, has_absent=True)
+        self.sums = {name: self.sums.get(name, 0) + value.double() for name, value in parts.items()}
+
+    def metrics(self) -> dict[str, float]:
+        loss = self.experiment.objective.loss(self.sums, self._counts(), has_absent=True)
+        return aggregate(self.samples, loss.item())
+
+    def terms(self) -> dict[str, float]:
+        return {name: value.item() for name, value in term_means(self.sums, self._counts()).items()}
+
+    def _counts(self) -> Counts:
+        num_present = sum(sample.present for sample in self.samples)
+        return Counts(num_present, len(self.samples) - num_present)
+
+
+@contextlib.contextmanager
+def _evaluating(model: nn.Module) -> Generator[nn.Module]:
     was_training = model.training
-    samples: list[Sample] = []
-    sums: dict[str, Tensor] = {}
     model.eval()
     try:
-        with torch.inference_mode():
-            for batch in experiment.exam_batches():
-                batch = batch.to(experiment.device)
-                with experiment.autocast():
-                    estimate = model(batch.mixture, batch.reference)
-                samples += measure(len(samples), estimate, batch.target, batch.mixture, batch.present)
-                parts = objective.sums(estimate, batch.target, batch.mixture, batch.present, has_absent=True)
-                sums = {name: sums.get(name, 0) + value.double() for name, value in parts.items()}
-                if progress:
-                    progress(len(samples))
+        yield model
     finally:
         model.train(was_training)
-    num_present = sum(sample.present for sample in samples)
-    counts = Counts(num_present, len(samples) - num_present)
-    metrics = aggregate(samples, objective.loss(sums, counts, has_absent=True).item())
-    terms = {name: value.item() for name, value in term_means(sums, counts).items()}
-    return Exam(step, exam_digest(experiment), metrics, terms, tuple(samples))
 
 
 def keep(exam: Exam, checkpoint: Checkpoint, experiment: Experiment, run: Run) -> bool:

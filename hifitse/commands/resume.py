@@ -1,5 +1,6 @@
 """hifitse resume: continue a run from a checkpoint."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -14,6 +15,7 @@ from hifitse.commands.options import (
     build_experiment,
     load_checkpoint,
     resolve,
+    run_path,
 )
 from hifitse.commands.train import StopAtOption, print_state, run_training, stop_step
 from hifitse.console import say, warn
@@ -26,11 +28,16 @@ ResetOption = Annotated[
     bool,
     typer.Option("--reset-optimizer", help="Fresh AdamW moments; the learning rate keeps its place and re-warms."),
 ]
+AsOption = Annotated[
+    str | None,
+    typer.Option("--as", metavar="NAME", help="Go on in a new run of this name; the old one stays as it is."),
+]
 
 
 def resume(
     source: FromOption = "last",
     reset_optimizer: ResetOption = False,
+    new_run: AsOption = None,
     config: ConfigOption = None,
     run: RunOption = None,
     overrides: SetOption = None,
@@ -40,15 +47,18 @@ def resume(
     json: JsonOption = False,
 ) -> None:
     """Continue a run. From an older step, the newer checkpoints are moved to abandoned/, never deleted."""
-    settings, target = resolve(config, run, overrides)
+    settings, origin = resolve(config, run, overrides)
     from hifitse.config_files import config_changes, from_data
+    from hifitse.forking import fork
+    from hifitse.runs import Run
     from hifitse.state import from_checkpoint
 
-    checkpoint = load_checkpoint(target, source)
-    if target.exists() and not target.owns(checkpoint):
-        raise UsageError(
-            f"--from {source}: not a checkpoint of {target.path}; continue it in a new run with --run NAME"
-        )
+    checkpoint = load_checkpoint(origin, source)
+    target = Run(run_path(new_run)) if new_run else origin
+    if new_run:
+        target.require_new()
+    elif not target.owns(checkpoint):
+        raise UsageError(f"--from {source}: not a checkpoint of {target.path}; go on in a new run with --as NAME")
     old = from_data(checkpoint.header.config, f"checkpoint of step {checkpoint.header.step}")
     for change in config_changes(old, settings):
         say(f"changed: {change.key}: {change.old} -> {change.new}")
@@ -64,6 +74,9 @@ def resume(
     state = from_checkpoint(checkpoint, settings, experiment.device, reset_optimizer=reset_optimizer)
     require_sound_objective(experiment, state.model, allow_unsafe_objective)
     with target.lock():
+        if new_run:
+            file = Path(source) if Path(source).is_file() else origin.checkpoint_path(state.step)
+            fork(origin, file, checkpoint, target)
         if folder := target.set_aside_after(state.step):
             say(f"everything after step {state.step} was moved to {folder}")
         target.write_config(settings)

@@ -15,7 +15,9 @@ def select_best(
     require: Annotated[
         list[str] | None,
         typer.Option(
-            "--require", metavar="BOUND", help="e.g. 'rms_ratio>=0.8' (default: selection.require). Repeatable."
+            "--require",
+            metavar="BOUND",
+            help="e.g. 'rms_ratio>=0.8' (default: the bounds of health.guards and selection.require). Repeatable.",
         ),
     ] = None,
     config: ConfigOption = None,
@@ -27,11 +29,15 @@ def select_best(
     """Rank the run's validated checkpoints, say why others were left out, and point `best` at the winner."""
     settings, target = resolve(config, run, overrides)
     from hifitse import metrics
+    from hifitse.bounds import Bound
     from hifitse.commands.tables import metrics_table
-    from hifitse.selection import Requirement, choose
+    from hifitse.health import gate
+    from hifitse.selection import choose
 
     target.require()
-    bounds = [Requirement.parse(text) for text in require or settings.selection.require]
+    bounds = [Bound.parse(text) for text in require or ()]
+    if not bounds:
+        bounds = gate(settings) + [Bound.parse(text, "selection.require") for text in settings.selection.require]
     selection = choose(target, metrics.metric(metric or settings.selection.metric), bounds)
     if json:
         print_json(selection.to_json())

@@ -74,7 +74,7 @@ def run_training(state: "TrainState", experiment: "Experiment", run: "Run", stop
 
     announce(experiment, state, stop - state.step)
     with Interrupts() as interrupts, TrainingDisplay(experiment.config, str(experiment.device), stop) as display:
-        train_loop(state, experiment, run, display, interrupts, stop)
+        state = train_loop(state, experiment, run, display, interrupts, stop)
     say(f"done: step {state.step} of {experiment.config.train.total_steps}, {run.checkpoint_path(state.step)}")
     if json:
         print_state(run, state.step)

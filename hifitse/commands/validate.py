@@ -27,17 +27,17 @@ def validate(
     """Measure a checkpoint on the fixed validation scenes, and keep the result for select-best."""
     settings, target = resolve(config, run, overrides)
     from hifitse.commands.tables import metrics_table
-    from hifitse.state import ema_model
+    from hifitse.state import ema_model, raw_model
     from hifitse.validation import keep, validate
 
     checkpoint = load_checkpoint(target, source)
     experiment = build_experiment(settings, device)
-    model = ema_model(checkpoint, settings, experiment.device)
+    averaged, raw = (load(checkpoint, settings, experiment.device) for load in (ema_model, raw_model))
     say(f"validating step {checkpoint.header.step} on {settings.validation.num_scenes} scenes on {experiment.device}")
     with Progress(console=err, transient=True, disable=not err.is_terminal) as bar:
         task = bar.add_task("scenes", total=settings.validation.num_scenes)
         exam = validate(
-            model, experiment, checkpoint.header.step, lambda num_scenes: bar.update(task, completed=num_scenes)
+            averaged, raw, experiment, checkpoint.header.step, lambda num_scenes: bar.update(task, completed=num_scenes)
         )
     if not keep(exam, checkpoint, experiment, target):
         say("this exam differs from the one that the run keeps for this step; its result is only shown")

@@ -16,14 +16,14 @@ METRICS = {"tp_si_sdr": 1.0, "tp_si_sdri": 3.0, "rms_ratio": 0.95, "ta_energy_db
 
 def result(step: int) -> StepResult:
     terms = {"neg_si_sdr": 1.25, "absent": 2.5}
-    return StepResult(step, "tp_ta", 1e-3, 0.5, terms, 3.0, True, rms_ratio=0.9, ta_energy_db=-35.0)
+    return StepResult(step, "tp_ta", 1e-3, 0.5, terms, 3.0, None, rms_ratio=0.9, ta_energy_db=-35.0)
 
 
 @pytest.mark.parametrize("width", [80, 120])
 def test_the_live_table_shows_everything_and_fits(width: int) -> None:
     shown = TrainingDisplay(load_config(TINY), "cpu", 12)
     shown.step(result(1), 2.0, 0.5)
-    shown.exam(Exam(1, "", METRICS | {"val_loss": 0.1}, {}, ()))
+    shown.exam(Exam(1, "", METRICS | {"val_loss": 0.1}, METRICS, {}, ()))
     written = io.StringIO()
     Console(width=width, file=written).print(shown._table())
     text = written.getvalue()

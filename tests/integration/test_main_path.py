@@ -141,9 +141,27 @@ def test_a_checkpoint_of_another_run_does_not_continue_this_one(cli: Cli, traine
     assert "not a checkpoint of" in outcome.err
     assert Run(trained).checkpoint_steps() == [2, 4, 6, 8, 10, 12]
     fork = tmp_path / "fork"
-    arguments = ("--config", TINY, "--run", fork, "--from", other.checkpoint_path(4), "--stop-at", 6)
+    arguments = ("--config", TINY, "--as", fork, "--from", other.checkpoint_path(4), "--stop-at", 6)
     assert cli("resume", *arguments).code == 0
-    assert Run(fork).checkpoint_steps() == [6]
+    assert Run(fork).checkpoint_steps() == [4, 6]
+
+
+def test_a_fork_equals_its_origin_and_leaves_it_alone(cli: Cli, trained: Path, tmp_path: Path) -> None:
+    def content(run: Path) -> dict[str, bytes]:
+        return {str(path): path.read_bytes() for path in sorted(run.rglob("*")) if path.is_file()}
+
+    before = content(trained)
+    fork = Run(tmp_path / "fork")
+    assert cli("resume", "--run", trained, "--from", 6, "--as", fork.path).code == 0
+    assert content(trained) == before
+    assert json.loads(fork.origin_path.read_text())["step"] == 6
+    origin = Run(trained)
+    assert fork.checkpoint_steps() == [6, 8, 10, 12]
+    for step in (6, 12):
+        assert digest_of_tensors(fork.path, step) == digest_of_tensors(trained, step)
+    assert fork.read_metrics() == origin.read_metrics()
+    assert [fork.read_exam(step) for step in (4, 8, 12)] == [origin.read_exam(step) for step in (4, 8, 12)]
+    assert cli("resume", "--run", trained, "--from", 6, "--as", fork.path).code == 2
 
 
 def test_the_shortest_segments_that_the_config_allows_can_be_trained(cli: Cli, tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ def losses(config: Config) -> tuple[float, float]:
     """Return the loss of one training step with TA scenes and the validation loss of the same weights."""
     experiment = Experiment.build(config, CPU)
     state = new_state(config, CPU)
-    val_loss = validation.validate(state.ema, experiment, 0).metrics["val_loss"]
+    val_loss = validation.validate(state.ema, state.model, experiment, 0).metrics["val_loss"]
     state.step = STEP
     batches = experiment.training_batches(STEP, STEP + 1)
     return training.train_step(state, batches, experiment).loss, val_loss
@@ -66,8 +66,8 @@ def test_validation_changes_nothing() -> None:
     state = new_state(config, CPU)
     before = {name: tensor.clone() for name, tensor in state.model.state_dict().items()}
     random_state = torch.get_rng_state()
-    validation.validate(state.model, experiment, 0)
-    assert state.model.training
+    validation.validate(state.ema, state.model, experiment, 0)
+    assert state.model.training and not state.ema.training
     assert torch.equal(torch.get_rng_state(), random_state)
     assert all(torch.equal(tensor, before[name]) for name, tensor in state.model.state_dict().items())
     assert all(parameter.grad is None for parameter in state.model.parameters())

@@ -7,14 +7,15 @@ import pytest
 import torch
 
 from hifitse import checkpoints
+from hifitse.bounds import Bound
 from hifitse.checkpoints import Header
 from hifitse.errors import HifitseError, UsageError
 from hifitse.metrics import METRICS, Sample, aggregate
 from hifitse.runs import Run
-from hifitse.selection import Requirement, choose, select
+from hifitse.selection import choose, select
 from hifitse.validation import Exam
 
-GATES = [Requirement.parse("rms_ratio>=0.8"), Requirement.parse("rms_ratio<=1.25")]
+GATES = [Bound.parse("rms_ratio>=0.8"), Bound.parse("rms_ratio<=1.25")]
 METRIC = METRICS["tp_si_sdr"]
 
 
@@ -25,7 +26,8 @@ def add(run: Run, step: int, si_sdr_db: float, rms_ratio: float, val_loss: float
         Sample(i, True, si_sdr_db=si_sdr_db + spread, si_sdri_db=0.0, rms_estimate=rms_ratio, rms_target=1.0)
         for i, spread in enumerate((-1.0, 0.0, 1.0))
     ) + (Sample(3, False, energy_db=-40.0, suppression_db=20.0),)
-    run.write_exam(step, Exam(step, digest, aggregate(samples, val_loss), {}, samples).to_json())
+    metrics = aggregate(samples, val_loss)
+    run.write_exam(step, Exam(step, digest, metrics, metrics, {}, samples).to_json())
 
 
 @pytest.fixture
@@ -87,11 +89,11 @@ def test_a_metric_that_is_not_a_number_never_ranks(run: Run) -> None:
 
 def test_if_none_meets_the_bounds_the_message_says_why(run: Run) -> None:
     with pytest.raises(HifitseError, match="step 220: rms_ratio 0.746 is below 2"):
-        select(run, METRIC, [Requirement.parse("rms_ratio>=2")])
+        select(run, METRIC, [Bound.parse("rms_ratio>=2")])
     assert not run.best_path.exists()
 
 
 @pytest.mark.parametrize("text", ["rms_ratio", "rms_ratio=1", "rms_ratio>=high", "loudness>=1"])
 def test_a_wrong_requirement_is_refused(text: str) -> None:
     with pytest.raises(UsageError):
-        Requirement.parse(text)
+        Bound.parse(text)

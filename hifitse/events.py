@@ -1,0 +1,30 @@
+"""What happened to a run, in the order of time: events.jsonl. Unlike the metrics log it is never rewritten."""
+
+import datetime
+from collections.abc import Callable
+from typing import Any
+
+from hifitse.runs import Run
+
+
+class Events:
+    """Writes events into the run, and tells people about them."""
+
+    def __init__(self, run: Run, tell: Callable[[str], None]) -> None:
+        self.run, self.tell = run, tell
+
+    def add(self, kind: str, step: int, message: str, **details: Any) -> None:
+        """Note an event and tell it.
+
+        Args:
+            kind: started, resumed, finished, paused, sick, skipped or rollback.
+            step: completed steps.
+            details: further figures; not told.
+        """
+        self.add_end(kind, step, message, **details)
+        self.tell(message)
+
+    def add_end(self, kind: str, step: int, message: str, **details: Any) -> None:
+        """Note an event that ends the command: stopped, interrupted or failed. The command itself tells it."""
+        now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+        self.run.append_event({"time": now, "kind": kind, "step": step, "message": message, **details})

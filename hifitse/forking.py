@@ -1,0 +1,36 @@
+"""A new run that goes on from a checkpoint of another one, which stays as it is."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+from hifitse.checkpoints import Checkpoint, fsync_directory
+from hifitse.runs import Run, write_text
+
+
+def fork(source: Run, file: Path, checkpoint: Checkpoint, target: Run) -> None:
+    """Give a new run the checkpoint in ``file``, the history of its run up to there, and a note of its origin.
+
+    The file is linked where the file system can, so it takes no space.
+    """
+    step = checkpoint.header.step
+    copy = target.checkpoint_path(step)
+    if source.owns(checkpoint):
+        for exam_step in source.exam_steps():
+            if exam_step <= step:
+                target.write_exam(exam_step, source.read_exam(exam_step))
+        for row in source.read_metrics():
+            if row["step"] <= step:
+                target.append_metrics(row)
+    origin = {"run": str(source.path), "step": step, "digest": checkpoint.digest}
+    write_text(target.origin_path, json.dumps(origin, indent=2) + "\n")
+    copy.parent.mkdir(parents=True, exist_ok=True)
+    temporary = copy.with_name(f".{copy.name}.tmp")
+    temporary.unlink(missing_ok=True)
+    try:
+        os.link(file, temporary)
+    except OSError:
+        shutil.copyfile(file, temporary)
+    temporary.replace(copy)
+    fsync_directory(copy.parent)

@@ -1,0 +1,152 @@
+"""What follows when a guard acts: the run stops with an explanation, or goes back to its newest healthy checkpoint."""
+
+from typing import TYPE_CHECKING
+
+from hifitse import checkpoints
+from hifitse.config import Config
+from hifitse.config_health import Action, NonFiniteGuard, SpikeGuard
+from hifitse.errors import CheckpointError, StoppedError
+from hifitse.events import Events
+from hifitse.experiment import Experiment
+from hifitse.health import Reading, is_healthy, judge
+from hifitse.runs import Run
+from hifitse.state import TrainState, from_checkpoint, header, to_tensors
+from hifitse.validation import exam_digest
+
+if TYPE_CHECKING:
+    from hifitse.training import StepResult
+
+
+class Alarm(Exception):
+    """A guard acts; the state is saved."""
+
+    def __init__(self, guard: str, action: Action, message: str) -> None:
+        super().__init__(message)
+        self.guard, self.action, self.message = guard, action, message
+
+
+def readings(run: Run, exam_digest: str, last_step: int) -> list[Reading]:
+    """Return what the exams of a run say up to a step, ascending; only those with the scenes of that digest."""
+    found = []
+    for step in run.exam_steps():
+        try:
+            exam = run.read_exam(step)
+        except CheckpointError:
+            continue
+        if step <= last_step and exam["exam_digest"] == exam_digest:
+            found.append(Reading(step, exam["metrics"], exam["raw_metrics"]))
+    return found
+
+
+def newest_healthy(run: Run, config: Config, exams: list[Reading]) -> checkpoints.Checkpoint | None:
+    """Return the newest valid checkpoint whose exam no guard objects to, or None."""
+    for end in range(len(exams), 0, -1):
+        if is_healthy(config, exams[:end]):
+            try:
+                return checkpoints.load(run.checkpoint_path(exams[end - 1].step))
+            except CheckpointError:
+                continue
+    return None
+
+
+def judge_exam(state: TrainState, experiment: Experiment, run: Run, events: Events) -> None:
+    """Tell what the guards find in the exam of the state's step.
+
+    Raises:
+        Alarm: one of them acts.
+    """
+    exams = readings(run, exam_digest(experiment), state.step)
+    crossings = judge(experiment.config, exams)
+    for crossing in crossings:
+        guard = crossing.guard
+        message = f"{crossing.message} (guard {guard.name}, {len(crossing.values)} of {guard.patience} validations)"
+        events.add("sick", state.step, message, guard=guard.name, action=crossing.action)
+    if crossings and crossings[0].action != "warn":
+        raise Alarm(crossings[0].guard.name, crossings[0].action, crossings[0].message)
+
+
+def judge_step(result: "StepResult", state: TrainState, experiment: Experiment, events: Events) -> Alarm | None:
+    """Tell why a step was not taken, and return the alarm if a guard acts."""
+    if result.skipped is None:
+        return None
+    if result.skipped == "non_finite":
+        guard: NonFiniteGuard | SpikeGuard = experiment.config.health.non_finite
+        in_a_row, what = state.watch.num_non_finite, "loss or gradient was not finite"
+    else:
+        guard, in_a_row = experiment.config.health.spike, state.watch.num_spikes
+        usual = f"{guard.factor:g} times its median {state.watch.median:.4g}"
+        what = f"the gradient norm {result.grad_norm:.4g} is over {usual}"
+    message = f"step {result.step} was not taken: {what} ({in_a_row} in a row)"
+    events.add("skipped", result.step, message, guard=result.skipped)
+    # Every so many, not from so many on: a run that is resumed after a stop gets its patience again.
+    acts = guard.action != "warn" and in_a_row % guard.patience == 0
+    return Alarm(result.skipped, guard.action, message) if acts else None
+
+
+def recover(
+    alarm: Alarm, state: TrainState, experiment: Experiment, run: Run, exams: list[Reading], events: Events
+) -> TrainState:
+    """Return the state to go on with after a guard acted.
+
+    Raises:
+        StoppedError: the guard stops the run, or going back is not possible any more; says how to go on.
+    """
+    config = experiment.config
+    healthy = newest_healthy(run, config, [exam for exam in exams if exam.step < state.step])
+    reason = alarm.message
+    if alarm.action == "rollback":
+        if healthy is None:
+            reason += "; no healthy checkpoint to go back to"
+        elif state.num_rollbacks >= config.health.max_rollbacks:
+            reason += f"; health.max_rollbacks {config.health.max_rollbacks} reached"
+        else:
+            return _roll_back(alarm, state, healthy, experiment, run, events)
+    events.add_end("stopped", state.step, reason, guard=alarm.guard)
+    raise StoppedError(_how_to_go_on(alarm.guard, reason, state, healthy, run))
+
+
+def _roll_back(
+    alarm: Alarm,
+    state: TrainState,
+    healthy: checkpoints.Checkpoint,
+    experiment: Experiment,
+    run: Run,
+    events: Events,
+) -> TrainState:
+    config, step = experiment.config, healthy.header.step
+    restored = from_checkpoint(healthy, config, experiment.device, reset_optimizer=True)
+    restored.num_rollbacks = state.num_rollbacks + 1
+    restored.learning_rate_factor = state.learning_rate_factor * config.health.rollback_learning_rate_factor
+    # In this order a kill at any point loses nothing: until the sick checkpoints are moved, a resume finds them,
+    # judges them again and comes here again; after that, the checkpoint to go on from already holds the cut.
+    folder = run.new_abandoned_folder()
+    run.keep_copy(step, folder)
+    restored.parent = checkpoints.save(
+        run.checkpoint_path(step), header(restored, config, experiment.corpus.fingerprint), to_tensors(restored)
+    )
+    run.set_aside_after(step, folder)
+    events.add(
+        "rollback",
+        state.step,
+        f"back to step {step} because of guard {alarm.guard} (rollback {restored.num_rollbacks} of "
+        f"{config.health.max_rollbacks}): fresh optimizer, learning rate times {restored.learning_rate_factor:g}; "
+        f"what came after it is in {folder}",
+        guard=alarm.guard,
+        to_step=step,
+    )
+    return restored
+
+
+def _how_to_go_on(guard: str, reason: str, state: TrainState, healthy: checkpoints.Checkpoint | None, run: Run) -> str:
+    text = f"stopped by guard {guard}: {reason}. The state of step {state.step} is saved. "
+    resume = f"hifitse resume --run {run.argument}"
+    if healthy is not None:
+        text += (
+            f"Mend the cause, then go back to the newest healthy checkpoint: "
+            f"{resume} --from {healthy.header.step} --reset-optimizer. "
+        )
+    else:
+        text += "No checkpoint of this run has passed its guards so far: mend the cause and start again. "
+    is_step_guard = guard in ("non_finite", "spike")
+    key = f"health.{guard}.patience=N" if is_step_guard else f"health.guards.{guard}.action=warn"
+    return f"{text}Or go on as it is: {resume} --set {key}"
