@@ -6,7 +6,7 @@ INSTALLED := $(VENV)/.installed
 DEMO := --config configs/demo.yaml
 EXAMPLE := runs/demo/example
 
-.PHONY: demo test lint format bench clean
+.PHONY: demo collapse test lint format bench clean
 
 $(INSTALLED): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -20,6 +20,10 @@ demo: $(INSTALLED)
 	$(BIN)/hifitse data preview $(DEMO) -n 1 -o $(EXAMPLE)
 	$(BIN)/hifitse extract $(DEMO) $(EXAMPLE)/scene_00000/mixture.wav $(EXAMPLE)/scene_00000/reference.wav \
 		--target $(EXAMPLE)/scene_00000/target.wav -o $(EXAMPLE)/scene_00000/extracted.wav
+
+# The failure that hifitse was born from, and its cure: six objectives, three seeds, a table and a figure.
+collapse: $(INSTALLED)
+	$(BIN)/python benchmarks/collapse.py --out runs/collapse
 
 test: $(INSTALLED)
 	$(BIN)/pytest

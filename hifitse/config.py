@@ -156,7 +156,8 @@ class LossConfig(Section):
     absent: AbsentLoss = AbsentLoss()
     """The term of TA scenes."""
     amplitude_weight: NonNegative = 5.0
-    """Weight of the TP level anchor; 1 was measured to be too weak while the model cannot separate yet."""
+    """Weight of the TP level anchor. Measured by `make collapse`, rms_ratio at the end of three runs with hinge: 0.99
+    to 1.02 with 5, 0.87 to 0.89 with 1, and 0.56 to 0.73 and falling with 0, at the same SI-SDR within 0.2 dB."""
     phase_weight: NonNegative = 0.5
     """Weight of the multi-resolution complex STFT term of TP scenes."""
 
