@@ -21,10 +21,13 @@ from hifitse.config import Config
 from hifitse.corpus import Pool
 from hifitse.curriculum import SceneSettings, exam_settings, is_absent, num_absent, phase_at, settings_at
 from hifitse.decoded import DecodedRecordings
+from hifitse.distributed import Ranks
 from hifitse.errors import DataError, HifitseError
+from hifitse.interrupts import SIGNALS
 from hifitse.losses import Counts
 from hifitse.rendering import render_index
 
+ALONE = Ranks()
 TRAIN_PURPOSE = "train"
 EXAM_PURPOSE = "validation"
 EXAM_SEED = 0
@@ -40,7 +43,7 @@ class MicroBatch:
     number: int
     """Place among the micro-batches of the step, or of the exam."""
     is_last: bool
-    """No other micro-batch of the step, or of the exam, follows."""
+    """No other micro-batch of the step, or of the exam, follows on this rank."""
     indices: tuple[int, ...]
     """Scene indices."""
     mixture: Tensor
@@ -82,27 +85,36 @@ def step_counts(config: Config, step: int) -> Counts:
     return Counts(num_present=len(indices) - absent, num_absent=absent)
 
 
-def training_batches(config: Config, pool: Pool, start_step: int, stop_step: int) -> Generator[MicroBatch]:
-    """Yield the micro-batches of steps start_step, ..., stop_step - 1, in order.
+def training_batches(
+    config: Config, pool: Pool, start_step: int, stop_step: int, ranks: Ranks = ALONE
+) -> Generator[MicroBatch]:
+    """Yield this rank's micro-batches of steps start_step, ..., stop_step - 1, in order.
 
     Closing the generator ends its loader processes.
 
     Raises:
         HifitseError: a scene cannot be rendered, or a loader process died.
     """
-    size = config.train.micro_batch_size
-    per_step = -(-config.train.batch_size // size)
-    return _batches(_TrainingScenes(config, pool), _Items(start_step, stop_step, per_step), config)
+    per_step = -(-len(ranks.share(range(config.train.batch_size))) // config.train.micro_batch_size)
+    items = _Items(range(start_step, stop_step), range(per_step))
+    return _batches(_TrainingScenes(config, pool, ranks), items, config)
 
 
-def exam_batches(config: Config, pool: Pool) -> Generator[MicroBatch]:
+def exam_batches(config: Config, pool: Pool, ranks: Ranks = ALONE) -> Generator[MicroBatch]:
     """Yield the batches of the validation exam: scenes 0, ..., validation.num_scenes - 1, whatever the seed.
+
+    Ranks take turns, batch by batch: each batch is the same as in a single process, and so is what comes of it.
 
     Raises:
         HifitseError: a scene cannot be rendered, or a loader process died.
     """
-    per_exam = -(-config.validation.num_scenes // config.validation.batch_size)
-    return _batches(_ExamScenes(config, pool), _Items(0, 1, per_exam), config)
+    items = _Items(range(1), range(ranks.rank, num_exam_batches(config), ranks.size))
+    return _batches(_ExamScenes(config, pool, ranks), items, config)
+
+
+def num_exam_batches(config: Config) -> int:
+    """Return how many batches the exam has, over all ranks."""
+    return -(-config.validation.num_scenes // config.validation.batch_size)
 
 
 def of_next_step(batches: Iterator[MicroBatch]) -> Iterator[MicroBatch]:
@@ -131,9 +143,11 @@ class _Failure:
 class _Scenes(Dataset[MicroBatch | _Failure]):
     """Renders micro-batches by (step, number); pickled once into each loader process."""
 
-    def __init__(self, config: Config, pool: Pool) -> None:
+    def __init__(self, config: Config, pool: Pool, ranks: Ranks) -> None:
         self.config = config
         self.pool = pool
+        # Without its connections, which no loader process can have.
+        self.ranks = Ranks(ranks.rank, ranks.size)
         self.files = DecodedRecordings(config.data.cache_megabytes)
 
     def scenes_of(self, item: Item) -> tuple[int, str, SceneSettings, range, bool]:
@@ -166,7 +180,8 @@ class _TrainingScenes(_Scenes):
     def scenes_of(self, item: Item) -> tuple[int, str, SceneSettings, range, bool]:
         step, number = item
         train = self.config.train
-        indices, is_last = _slice(step_indices(step, train.batch_size), number, train.micro_batch_size)
+        share = self.ranks.share(step_indices(step, train.batch_size))
+        indices, is_last = _slice(share, number, train.micro_batch_size)
         return self.config.seed, TRAIN_PURPOSE, settings_at(self.config, step), indices, is_last
 
 
@@ -185,15 +200,14 @@ def _slice(indices: range, number: int, size: int) -> tuple[range, bool]:
 class _Items(Sampler[Item]):
     """(step, number) in order; a list of them would be millions long."""
 
-    def __init__(self, start_step: int, stop_step: int, per_step: int) -> None:
-        self._steps = range(start_step, stop_step)
-        self._per_step = per_step
+    def __init__(self, steps: range, numbers: range) -> None:
+        self._steps, self._numbers = steps, numbers
 
     def __iter__(self) -> Iterator[Item]:
-        return ((step, number) for step in self._steps for number in range(self._per_step))
+        return ((step, number) for step in self._steps for number in self._numbers)
 
     def __len__(self) -> int:
-        return len(self._steps) * self._per_step
+        return len(self._steps) * len(self._numbers)
 
 
 def _batches(scenes: _Scenes, items: _Items, config: Config) -> Generator[MicroBatch]:
@@ -237,13 +251,13 @@ def _batches(scenes: _Scenes, items: _Items, config: Config) -> Generator[MicroB
 def _forkserver() -> BaseContext:
     """Return the context in which workers start: forked from a clean process that has imported this module.
 
-    A fork of the training process would copy its threads' locks. Workers never see SIGINT or SIGTERM, which
+    A fork of the training process would copy its threads' locks. Workers never see the signals that
     terminals and batch systems send to the whole group: the training process decides when they end.
     """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([__name__])
     resource_tracker.ensure_running()  # on its own, because it unblocks the signals
-    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     try:
         forkserver.ensure_running()
     finally:

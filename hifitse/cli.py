@@ -1,13 +1,19 @@
 """The Typer app: command names to modules. Imports no torch, so that --help is fast."""
 
 import sys
+import time
+from typing import NoReturn
 
 import typer
 
-from hifitse import __version__
+from hifitse import __version__, launching
 from hifitse.commands import config, data, extract, resume, select_best, smoke, train, validate
-from hifitse.console import out, say
+from hifitse.console import mute, out, say
 from hifitse.errors import HifitseError, Interrupted
+from hifitse.interrupts import ending_in_order
+
+_MAIN_RANK_SECONDS = 3
+"""How long another rank waits with its complaint."""
 
 app = typer.Typer(
     name="hifitse",
@@ -42,18 +48,29 @@ def options(
 
 def main() -> None:
     """Run the command line; an error that a person can mend ends it with one line and its exit code."""
+    if rank := launching.rank():
+        mute()
     try:
-        app()
+        with ending_in_order():
+            app()
     except Interrupted as error:
         say(str(error))
         sys.exit(error.exit_code)
     except HifitseError as error:
-        say(f"error: {error}")
-        sys.exit(error.exit_code)
+        _fail(str(error), error.exit_code, rank)
     except OSError as error:
         # A folder that cannot be written, a full disk: the system's own words name it best.
-        say(f"error: {error.filename or 'the file system'}: {error.strerror or error}")
-        sys.exit(1)
+        _fail(f"{error.filename or 'the file system'}: {error.strerror or error}", 1, rank)
     except KeyboardInterrupt:
         say("interrupted")
         sys.exit(130)
+
+
+def _fail(message: str, code: int, rank: int) -> NoReturn:
+    if rank:
+        # What went wrong here may have gone wrong on the main rank, too: then the launcher ends this one meanwhile.
+        time.sleep(_MAIN_RANK_SECONDS)
+        sys.stderr.write(f"error of rank {rank}: {message}\n")
+    elif message:
+        say(f"error: {message}")
+    sys.exit(code)

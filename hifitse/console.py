@@ -11,6 +11,11 @@ out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
 
 
+def mute() -> None:
+    """Say nothing from here on: of several ranks, only the main one talks."""
+    out.quiet = err.quiet = True
+
+
 def say(message: str) -> None:
     """Tell the user something, on stderr."""
     _to_err(escape(message))
@@ -27,7 +32,8 @@ def _to_err(markup: str) -> None:
 
 def print_json(data: Any) -> None:
     """Write data to stdout as JSON; NaN and infinity, which JSON has not, become null."""
-    typer.echo(json.dumps(_finite(data), indent=2))
+    if not out.quiet:
+        typer.echo(json.dumps(_finite(data), indent=2))
 
 
 def _finite(data: Any) -> Any:

@@ -1,5 +1,7 @@
 """The errors that people see. Each one carries the exit code of the command that it ends."""
 
+import signal
+
 
 class HifitseError(Exception):
     """Something failed; the message names the file or field, the value and the remedy."""
@@ -32,8 +34,13 @@ class StoppedError(HifitseError):
 
 
 class Interrupted(HifitseError):
-    """A signal ended the command after its state was saved; 130 for SIGINT, 143 for SIGTERM."""
+    """A signal ended the command, during training after its state was saved."""
 
     def __init__(self, message: str, signal_number: int) -> None:
         super().__init__(message)
-        self.exit_code = 128 + signal_number
+        self.exit_code = self.code_of(signal_number)
+
+    @staticmethod
+    def code_of(signal_number: int) -> int:
+        """Return 130 for SIGINT, else 143: SIGUSR1, which batch systems send ahead of the end, counts as SIGTERM."""
+        return 130 if signal_number == signal.SIGINT else 143

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from hifitse.batches import MicroBatch, exam_batches, training_batches
+from hifitse.batches import ALONE, MicroBatch, exam_batches, training_batches
 from hifitse.config import Config
 from hifitse.corpus import Corpus, load_corpus
+from hifitse.distributed import Ranks, connect
 from hifitse.errors import UsageError
 from hifitse.losses import Counts, Objective
 from hifitse.scanning import Progress
@@ -24,16 +25,27 @@ class Experiment:
     objective: Objective
     """The one objective: training and validation compute their loss with this very object."""
     corpus: Corpus
+    ranks: Ranks = ALONE
+    """The processes that train together."""
 
     @classmethod
     def build(cls, config: Config, device: torch.device, progress: Progress | None = None) -> "Experiment":
-        """Load the corpus and make the objective."""
+        """Load the corpus, make the objective, and join the other ranks if there are any.
+
+        Raises:
+            UsageError: there are more ranks than GPUs, or than scenes in a step.
+        """
+        ranks, device = connect(device)
+        if config.train.batch_size < ranks.size:
+            raise UsageError(f"train.batch_size {config.train.batch_size} is below the number of ranks, {ranks.size}")
         if config.train.deterministic:
             os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
             torch.use_deterministic_algorithms(True)
         if config.train.cpu_threads is not None:
             torch.set_num_threads(config.train.cpu_threads)
-        return cls(config, device, Objective(config.loss), load_corpus(config, progress))
+        # The main rank first: the others then find all headers in the cache.
+        ranks.on_main(lambda: load_corpus(config, progress).fingerprint)
+        return cls(config, device, Objective(config.loss), load_corpus(config, progress), ranks)
 
     def autocast(self) -> contextlib.AbstractContextManager[object]:
         """Return the context in which the model runs."""
@@ -43,10 +55,10 @@ class Experiment:
         return contextlib.nullcontext()
 
     def training_batches(self, start_step: int, stop_step: int) -> Generator[MicroBatch]:
-        return training_batches(self.config, self.corpus.train, start_step, stop_step)
+        return training_batches(self.config, self.corpus.train, start_step, stop_step, self.ranks)
 
     def exam_batches(self) -> Generator[MicroBatch]:
-        return exam_batches(self.config, self.corpus.held_out)
+        return exam_batches(self.config, self.corpus.held_out, self.ranks)
 
 
 def pick_device(name: str) -> torch.device:

@@ -27,17 +27,17 @@ class Sample:
         return {name: value for name, value in asdict(self).items() if value is not None}
 
 
-def measure(first_index: int, estimate: Tensor, target: Tensor, mixture: Tensor, present: Tensor) -> list[Sample]:
-    """Measure a batch of exam scenes, given as (B, L) waveforms and (B,) bool."""
+def measure(indices: Sequence[int], estimate: Tensor, target: Tensor, mixture: Tensor, present: Tensor) -> list[Sample]:
+    """Measure a batch of exam scenes, given as B scene indices, (B, L) waveforms and (B,) bool."""
     estimate, target, mixture = estimate.double(), target.double(), mixture.double()
     sdr, mixture_sdr = si_sdr(estimate, target).tolist(), si_sdr(mixture, target).tolist()
     rms_estimate, rms_target = rms(estimate).tolist(), rms(target).tolist()
     energy, mixture_energy = energy_db(estimate).tolist(), energy_db(mixture).tolist()
     samples = []
-    for i, is_present in enumerate(present.tolist()):
+    for i, (index, is_present) in enumerate(zip(indices, present.tolist(), strict=True)):
         if is_present:
             sample = Sample(
-                first_index + i,
+                index,
                 present=True,
                 si_sdr_db=sdr[i],
                 si_sdri_db=sdr[i] - mixture_sdr[i],
@@ -46,7 +46,7 @@ def measure(first_index: int, estimate: Tensor, target: Tensor, mixture: Tensor,
             )
         else:
             suppression = mixture_energy[i] - energy[i]
-            sample = Sample(first_index + i, present=False, energy_db=energy[i], suppression_db=suppression)
+            sample = Sample(index, present=False, energy_db=energy[i], suppression_db=suppression)
         samples.append(sample)
     return samples
 

@@ -9,6 +9,7 @@ from hifitse.errors import CheckpointError, StoppedError
 from hifitse.events import Events
 from hifitse.experiment import Experiment
 from hifitse.health import Reading, is_healthy, judge
+from hifitse.logbook import Logbook
 from hifitse.runs import Run
 from hifitse.state import TrainState, from_checkpoint, header, to_tensors
 from hifitse.validation import exam_digest
@@ -21,7 +22,8 @@ class Alarm(Exception):
     """A guard acts; the state is saved."""
 
     def __init__(self, guard: str, action: Action, message: str) -> None:
-        super().__init__(message)
+        # All of it, so that it can be sent to other ranks.
+        super().__init__(guard, action, message)
         self.guard, self.action, self.message = guard, action, message
 
 
@@ -49,23 +51,20 @@ def newest_healthy(run: Run, config: Config, exams: list[Reading]) -> checkpoint
     return None
 
 
-def judge_exam(state: TrainState, experiment: Experiment, run: Run, events: Events) -> None:
-    """Tell what the guards find in the exam of the state's step.
-
-    Raises:
-        Alarm: one of them acts.
-    """
-    exams = readings(run, exam_digest(experiment), state.step)
+def judge_exam(step: int, experiment: Experiment, run: Run, log: Logbook) -> Alarm | None:
+    """Tell what the guards find in the exam of a step, and return the alarm if one of them acts."""
+    exams = readings(run, exam_digest(experiment), step)
     crossings = judge(experiment.config, exams)
     for crossing in crossings:
         guard = crossing.guard
         message = f"{crossing.message} (guard {guard.name}, {len(crossing.values)} of {guard.patience} validations)"
-        events.add("sick", state.step, message, guard=guard.name, action=crossing.action)
+        log.event("sick", step, message, guard=guard.name, action=crossing.action)
     if crossings and crossings[0].action != "warn":
-        raise Alarm(crossings[0].guard.name, crossings[0].action, crossings[0].message)
+        return Alarm(crossings[0].guard.name, crossings[0].action, crossings[0].message)
+    return None
 
 
-def judge_step(result: "StepResult", state: TrainState, experiment: Experiment, events: Events) -> Alarm | None:
+def judge_step(result: "StepResult", state: TrainState, experiment: Experiment, log: Logbook) -> Alarm | None:
     """Tell why a step was not taken, and return the alarm if a guard acts."""
     if result.skipped is None:
         return None
@@ -77,22 +76,23 @@ def judge_step(result: "StepResult", state: TrainState, experiment: Experiment, 
         usual = f"{guard.factor:g} times its median {state.watch.median:.4g}"
         what = f"the gradient norm {result.grad_norm:.4g} is over {usual}"
     message = f"step {result.step} was not taken: {what} ({in_a_row} in a row)"
-    events.add("skipped", result.step, message, guard=result.skipped)
+    log.event("skipped", result.step, message, guard=result.skipped)
     # Every so many, not from so many on: a run that is resumed after a stop gets its patience again.
     acts = guard.action != "warn" and in_a_row % guard.patience == 0
     return Alarm(result.skipped, guard.action, message) if acts else None
 
 
 def recover(
-    alarm: Alarm, state: TrainState, experiment: Experiment, run: Run, exams: list[Reading], events: Events
-) -> TrainState:
-    """Return the state to go on with after a guard acted.
+    alarm: Alarm, state: TrainState, experiment: Experiment, run: Run, events: Events
+) -> checkpoints.Checkpoint:
+    """Return the checkpoint to go on from after a guard acted.
 
     Raises:
         StoppedError: the guard stops the run, or going back is not possible any more; says how to go on.
     """
     config = experiment.config
-    healthy = newest_healthy(run, config, [exam for exam in exams if exam.step < state.step])
+    exams = readings(run, exam_digest(experiment), state.step - 1)
+    healthy = newest_healthy(run, config, exams)
     reason = alarm.message
     if alarm.action == "rollback":
         if healthy is None:
@@ -112,7 +112,7 @@ def _roll_back(
     experiment: Experiment,
     run: Run,
     events: Events,
-) -> TrainState:
+) -> checkpoints.Checkpoint:
     config, step = experiment.config, healthy.header.step
     restored = from_checkpoint(healthy, config, experiment.device, reset_optimizer=True)
     restored.num_rollbacks = state.num_rollbacks + 1
@@ -121,9 +121,8 @@ def _roll_back(
     # judges them again and comes here again; after that, the checkpoint to go on from already holds the cut.
     folder = run.new_abandoned_folder()
     run.keep_copy(step, folder)
-    restored.parent = checkpoints.save(
-        run.checkpoint_path(step), header(restored, config, experiment.corpus.fingerprint), to_tensors(restored)
-    )
+    path = run.checkpoint_path(step)
+    checkpoints.save(path, header(restored, config, experiment.corpus.fingerprint), to_tensors(restored))
     run.set_aside_after(step, folder)
     events.add(
         "rollback",
@@ -134,7 +133,7 @@ def _roll_back(
         guard=alarm.guard,
         to_step=step,
     )
-    return restored
+    return checkpoints.load(path)
 
 
 def _how_to_go_on(guard: str, reason: str, state: TrainState, healthy: checkpoints.Checkpoint | None, run: Run) -> str:

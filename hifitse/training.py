@@ -1,31 +1,30 @@
 """The training: a step is mathematics, the loop is cadence."""
 
 import contextlib
+import functools
 import time
 from collections.abc import Generator, Iterable
 from dataclasses import dataclass
-from typing import Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from hifitse import checkpoints
 from hifitse.batches import MicroBatch, of_next_step, step_counts
 from hifitse.config import TrainConfig
 from hifitse.curriculum import phase_at
+from hifitse.distributed import Ranks
 from hifitse.errors import Interrupted
-from hifitse.events import Events
 from hifitse.experiment import Experiment
 from hifitse.gradient_watch import Skip
 from hifitse.interrupts import Interrupts
+from hifitse.logbook import Display, Logbook
 from hifitse.losses import energy_db, term_means
 from hifitse.metrics import rms
-from hifitse.metrics_log import MetricsLog
-from hifitse.recovery import Alarm, judge_exam, judge_step, readings, recover
+from hifitse.recovery import Alarm, judge_exam, judge_step, recover
 from hifitse.runs import Run
 from hifitse.schedule import ema_decay, is_due, learning_rate
-from hifitse.state import TrainState, header, to_tensors, update_ema
-from hifitse.validation import Exam, exam_digest, validate
+from hifitse.state import TrainState, from_checkpoint, update_ema
+from hifitse.validation import validate
 
 
 @dataclass(frozen=True)
@@ -49,15 +48,6 @@ class StepResult:
         return {name: value for name, value in vars(self).items() if value is not None}
 
 
-class Display(Protocol):
-    """What the loop tells about its progress."""
-
-    def step(self, result: StepResult, seconds: float, waited_seconds: float) -> None: ...
-    def exam_progress(self, num_scenes: int) -> None: ...
-    def exam(self, exam: Exam) -> None: ...
-    def message(self, text: str) -> None: ...
-
-
 def train_step(state: TrainState, micro_batches: Iterable[MicroBatch], experiment: Experiment) -> StepResult:
     """Do one optimizer step on all micro-batches of the step ``state.step``, and count it."""
     config, objective = experiment.config, experiment.objective
@@ -77,6 +67,7 @@ def train_step(state: TrainState, micro_batches: Iterable[MicroBatch], experimen
         objective.loss(parts, counts, has_absent).backward()  # type: ignore[no-untyped-call]
         for name, value in (parts | _levels(estimate.detach(), batch)).items():
             sums[name] = sums.get(name, 0) + value.detach()
+    _add_up(state.model, sums, experiment.ranks)
 
     grad_norm = torch.nn.utils.clip_grad_norm_(state.model.parameters(), config.train.clip_norm).item()
     parts = {name: sums[name] for name in objective.weights(has_absent)}
@@ -110,6 +101,17 @@ def _levels(estimate: Tensor, batch: MicroBatch) -> dict[str, Tensor]:
     }
 
 
+def _add_up(model: nn.Module, sums: dict[str, Tensor], ranks: Ranks) -> None:
+    """Replace this rank's gradients and sums by those of the whole step."""
+    if ranks.size == 1:
+        return
+    for parameter in model.parameters():
+        if parameter.grad is None:
+            parameter.grad = torch.zeros_like(parameter)
+    ranks.add_up([parameter.grad for parameter in model.parameters() if parameter.grad is not None])
+    ranks.add_up(list(sums.values()))
+
+
 def train(
     state: TrainState, experiment: Experiment, run: Run, display: Display, interrupts: Interrupts, stop_at: int
 ) -> TrainState:
@@ -122,75 +124,71 @@ def train(
         Interrupted: a signal arrived; the state is saved.
         StoppedError: a guard stopped the run; the state is saved.
     """
-    events = Events(run, display.message)
-    digest = exam_digest(experiment)
-    events.add("resumed" if state.parent else "started", state.step, f"training from step {state.step}")
-    while True:
-        try:
-            _train(state, experiment, run, display, events, interrupts, stop_at)
-        except Alarm as alarm:
-            state = recover(alarm, state, experiment, run, readings(run, digest, state.step), events)
-        except Interrupted as interrupted:
-            events.add_end("interrupted", state.step, str(interrupted))
-            raise
-        else:
-            is_end = stop_at == experiment.config.train.total_steps
-            events.add("finished" if is_end else "paused", stop_at, f"{stop_at} steps are done")
-            return state
+    config, ranks = experiment.config, experiment.ranks
+    with Logbook(run, display, experiment) as log:
+        log.event("resumed" if state.parent else "started", state.step, f"training from step {state.step}")
+        while True:
+            try:
+                _train(state, experiment, log, interrupts, stop_at)
+            except Alarm as alarm:
+                checkpoint = ranks.on_main(functools.partial(recover, alarm, state, experiment, run, log.events))
+                state = from_checkpoint(checkpoint, config, experiment.device)
+            except Interrupted as interrupted:
+                log.end("interrupted", state.step, str(interrupted))
+                ranks.wait()
+                raise
+            else:
+                is_end = stop_at == config.train.total_steps
+                log.event("finished" if is_end else "paused", stop_at, f"{stop_at} steps are done")
+                ranks.wait()
+                return state
 
 
-def _train(
-    state: TrainState,
-    experiment: Experiment,
-    run: Run,
-    display: Display,
-    events: Events,
-    interrupts: Interrupts,
-    stop_at: int,
-) -> None:
-    """The cadence: step, log, save, validate."""
-    config = experiment.config
+def _train(state: TrainState, experiment: Experiment, log: Logbook, interrupts: Interrupts, stop_at: int) -> None:
+    """The cadence: step, log, save, validate. What ends it is agreed among the ranks."""
+    config, ranks = experiment.config, experiment.ranks
     phase_ends = {phase.until for phase in config.curriculum}
-    batches = _Timed(experiment.training_batches(state.step, stop_at))
-    with contextlib.closing(MetricsLog(run, state.step)) as log, contextlib.closing(batches):
+    log.begin(state.step)
+    with contextlib.closing(_Timed(experiment.training_batches(state.step, stop_at))) as batches:
         if _exam_due(state.step, config.train):
-            if not run.exam_path(state.step).exists():
-                examine(state, experiment, run, log, display)
-            judge_exam(state, experiment, run, events)
+            examine(state, experiment, log, interrupts)
         while state.step < stop_at:
             started, waited = time.perf_counter(), batches.waited_seconds
             result = train_step(state, of_next_step(batches), experiment)
-            display.step(result, time.perf_counter() - started, batches.waited_seconds - waited)
-            if is_due(state.step, config.train.log_every) or result.skipped:
-                log.step(result.to_row())
+            log.step(result, time.perf_counter() - started, batches.waited_seconds - waited)
 
-            alarm = judge_step(result, state, experiment, events)
+            alarm = judge_step(result, state, experiment, log)
+            received = ranks.largest(interrupts.received or 0)
             exam_due = _exam_due(state.step, config.train)
             save_due = is_due(state.step, config.train.checkpoint_every) or state.step in phase_ends
-            if alarm or interrupts.received or exam_due or save_due or state.step == stop_at:
-                save(state, experiment, run)
+            if alarm or received or exam_due or save_due or state.step == stop_at:
+                log.save(state)
             if alarm:
                 raise alarm
+            if received:
+                raise Interrupted(f"interrupted after step {state.step}; the state is saved", received)
             if exam_due:
-                examine(state, experiment, run, log, display)
-                judge_exam(state, experiment, run, events)
-            if interrupts.received:
-                raise Interrupted(f"interrupted after step {state.step}; the state is saved", interrupts.received)
+                examine(state, experiment, log, interrupts)
 
 
-def save(state: TrainState, experiment: Experiment, run: Run) -> None:
-    """Write the checkpoint of the state's step; from then on it is the parent of the next one."""
-    fingerprint = experiment.corpus.fingerprint
-    path = run.checkpoint_path(state.step)
-    state.parent = checkpoints.save(path, header(state, experiment.config, fingerprint), to_tensors(state))
+def examine(state: TrainState, experiment: Experiment, log: Logbook, interrupts: Interrupts) -> None:
+    """Let the weights sit the exam of their step, if they have not yet, and judge the result.
 
+    Raises:
+        Alarm: a guard acts.
+        Interrupted: a signal arrived; the exam is held again when the run is resumed.
+    """
+    ranks, run, step = experiment.ranks, log.run, state.step
 
-def examine(state: TrainState, experiment: Experiment, run: Run, log: MetricsLog, display: Display) -> None:
-    """Let the weights sit the exam, and keep the result."""
-    exam = validate(state.ema, state.model, experiment, state.step, display.exam_progress)
-    run.write_exam(exam.step, exam.to_json())
-    log.exam(exam)
-    display.exam(exam)
+    def progress(num_scenes: int) -> None:
+        log.display.exam_progress(num_scenes)
+        if received := ranks.largest(interrupts.received or 0):
+            raise Interrupted(f"interrupted in the validation of step {step}; the state is saved", received)
+
+    if not ranks.on_main(lambda: run.exam_path(step).exists()):
+        log.exam(validate(state.ema, state.model, experiment, step, progress))
+    if alarm := ranks.on_main(lambda: judge_exam(step, experiment, run, log)):
+        raise alarm
 
 
 def _exam_due(step: int, config: TrainConfig) -> bool:

@@ -8,9 +8,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from hifitse.batches import MicroBatch
+from hifitse.batches import MicroBatch, num_exam_batches
 from hifitse.checkpoints import Checkpoint
 from hifitse.config_files import load_config
 from hifitse.curriculum import exam_settings
@@ -62,59 +62,73 @@ def validate(
     """Let the averaged and the raw weights of a checkpoint sit the exam; mode, weights and gradients stay as they are.
 
     val_loss is the training objective over all exam scenes, TA term included, in every phase: only
-    so can the checkpoints of different phases be compared by it.
+    so can the checkpoints of different phases be compared by it. Ranks share the batches; each returns the whole
+    result, equal to that of a single process.
 
     Args:
         step: completed steps of the model, to be noted in the result.
-        progress: told how many scenes are done.
+        progress: told how many scenes are done, on all ranks equally often; what it raises ends the exam.
     """
-    with _evaluating(averaged) as averaged, _evaluating(raw) as raw, torch.inference_mode():
-        papers = _Paper(averaged, experiment), _Paper(raw, experiment)
-        for batch in experiment.exam_batches():
-            batch = batch.to(experiment.device)
-            for paper in papers:
-                paper.answer(batch)
+    config, ranks = experiment.config, experiment.ranks
+    answers: list[tuple[_Answer, _Answer]] = []
+    with (
+        _evaluating(averaged),
+        _evaluating(raw),
+        torch.inference_mode(),
+        contextlib.closing(experiment.exam_batches()) as batches,
+    ):
+        for turn in range(-(-num_exam_batches(config) // ranks.size)):
+            # In the last turn some ranks may have no batch left.
+            if batch := next(batches, None):
+                batch = batch.to(experiment.device)
+                answers.append((_answer(averaged, batch, experiment), _answer(raw, batch, experiment)))
             if progress:
-                progress(len(papers[0].samples))
-    paper, raw_paper = papers
-    return Exam(
-        step, exam_digest(experiment), paper.metrics(), raw_paper.metrics(), paper.terms(), tuple(paper.samples)
-    )
+                progress(min((turn + 1) * ranks.size * config.validation.batch_size, config.validation.num_scenes))
+    everything = sorted((pair for part in ranks.gather(answers) for pair in part), key=lambda pair: pair[0].number)
+    samples, metrics, terms = _mark([ours for ours, _ in everything], experiment)
+    _, raw_metrics, _ = _mark([theirs for _, theirs in everything], experiment)
+    return Exam(step, exam_digest(experiment), metrics, raw_metrics, terms, samples)
 
 
-class _Paper:
-    """What one model answers in the exam."""
+@dataclass(frozen=True)
+class _Answer:
+    """What one model made of one batch of the exam."""
 
-    def __init__(self, model: nn.Module, experiment: Experiment) -> None:
-        self.model, self.experiment = model, experiment
-        self.samples: list[Sample] = []
-        self.sums: dict[str, Tensor] = {}
+    number: int
+    samples: list[Sample]
+    sums: dict[str, float]
+    """Of each loss term."""
 
-    def answer(self, batch: MicroBatch) -> None:
-        with self.experiment.autocast():
-            estimate = self.model(batch.mixture, batch.reference)
-        self.samples += measure(len(self.samples), estimate, batch.target, batch.mixture, batch.present)
-        parts = self.experiment.objective.sums(estimate, batch.target, batch.mixture, batch.present, has_absent=True)
-        self.sums = {name: self.sums.get(name, 0) + value.double() for name, value in parts.items()}
 
-    def metrics(self) -> dict[str, float]:
-        loss = self.experiment.objective.loss(self.sums, self._counts(), has_absent=True)
-        return aggregate(self.samples, loss.item())
+def _answer(model: nn.Module, batch: MicroBatch, experiment: Experiment) -> _Answer:
+    with experiment.autocast():
+        estimate = model(batch.mixture, batch.reference)
+    samples = measure(batch.indices, estimate, batch.target, batch.mixture, batch.present)
+    sums = experiment.objective.sums(estimate, batch.target, batch.mixture, batch.present, has_absent=True)
+    return _Answer(batch.number, samples, {name: value.item() for name, value in sums.items()})
 
-    def terms(self) -> dict[str, float]:
-        return {name: value.item() for name, value in term_means(self.sums, self._counts()).items()}
 
-    def _counts(self) -> Counts:
-        num_present = sum(sample.present for sample in self.samples)
-        return Counts(num_present, len(self.samples) - num_present)
+def _mark(
+    answers: list[_Answer], experiment: Experiment
+) -> tuple[tuple[Sample, ...], dict[str, float], dict[str, float]]:
+    """Return all samples, the metrics, and the mean of each loss term."""
+    samples = tuple(sample for answer in answers for sample in answer.samples)
+    sums = {
+        name: torch.tensor([answer.sums[name] for answer in answers], dtype=torch.float64).sum()
+        for name in answers[0].sums
+    }
+    num_present = sum(sample.present for sample in samples)
+    counts = Counts(num_present, len(samples) - num_present)
+    metrics = aggregate(samples, experiment.objective.loss(sums, counts, has_absent=True).item())
+    return samples, metrics, {name: value.item() for name, value in term_means(sums, counts).items()}
 
 
 @contextlib.contextmanager
-def _evaluating(model: nn.Module) -> Generator[nn.Module]:
+def _evaluating(model: nn.Module) -> Generator[None]:
     was_training = model.training
     model.eval()
     try:
-        yield model
+        yield
     finally:
         model.train(was_training)
 

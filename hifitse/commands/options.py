@@ -37,6 +37,9 @@ SetOption = Annotated[
     ),
 ]
 DeviceOption = Annotated[str, typer.Option("--device", metavar="DEVICE", help="auto, cpu, cuda or cuda:N.")]
+RanksOption = Annotated[
+    int, typer.Option("--ranks", min=1, metavar="N", help="Train in N processes, one for each GPU of this machine.")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Write the result to stdout as JSON.")]
 
 

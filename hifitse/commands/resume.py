@@ -10,6 +10,7 @@ from hifitse.commands.options import (
     ConfigOption,
     DeviceOption,
     JsonOption,
+    RanksOption,
     RunOption,
     SetOption,
     build_experiment,
@@ -20,6 +21,7 @@ from hifitse.commands.options import (
 from hifitse.commands.train import StopAtOption, print_state, run_training, stop_step
 from hifitse.console import say, warn
 from hifitse.errors import UsageError
+from hifitse.launching import launch_ranks
 
 FromOption = Annotated[
     str, typer.Option("--from", metavar="STEP|last|best|FILE", help="The checkpoint: a step, last, best, or a file.")
@@ -44,10 +46,13 @@ def resume(
     stop_at: StopAtOption = None,
     allow_unsafe_objective: UnsafeOption = False,
     device: DeviceOption = "auto",
+    ranks: RanksOption = 1,
     json: JsonOption = False,
 ) -> None:
     """Continue a run. From an older step, the newer checkpoints are moved to abandoned/, never deleted."""
     settings, origin = resolve(config, run, overrides)
+    if launch_ranks(ranks):
+        return
     from hifitse.config_files import config_changes, from_data
     from hifitse.forking import fork
     from hifitse.runs import Run
@@ -73,11 +78,14 @@ def resume(
         warn("the corpus is not the one that the checkpoint was trained on; validation results will not compare")
     state = from_checkpoint(checkpoint, settings, experiment.device, reset_optimizer=reset_optimizer)
     require_sound_objective(experiment, state.model, allow_unsafe_objective)
-    with target.lock():
+
+    def prepare() -> None:
         if new_run:
-            file = Path(source) if Path(source).is_file() else origin.checkpoint_path(state.step)
+            target.require_new()
+            file = Path(source) if Path(source).is_file() else origin.checkpoint_path(checkpoint.header.step)
             fork(origin, file, checkpoint, target)
-        if folder := target.set_aside_after(state.step):
-            say(f"everything after step {state.step} was moved to {folder}")
+        if folder := target.set_aside_after(checkpoint.header.step):
+            say(f"everything after step {checkpoint.header.step} was moved to {folder}")
         target.write_config(settings)
-        run_training(state, experiment, target, stop, json)
+
+    run_training(state, experiment, target, stop, json, prepare)

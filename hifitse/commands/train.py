@@ -1,5 +1,7 @@
 """hifitse train: start a new run."""
 
+import contextlib
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -9,6 +11,7 @@ from hifitse.commands.options import (
     ConfigOption,
     DeviceOption,
     JsonOption,
+    RanksOption,
     RunOption,
     SetOption,
     announce,
@@ -18,6 +21,7 @@ from hifitse.commands.options import (
 from hifitse.config import Config
 from hifitse.console import print_json, say
 from hifitse.errors import UsageError
+from hifitse.launching import launch_ranks
 
 if TYPE_CHECKING:
     from hifitse.experiment import Experiment
@@ -36,22 +40,27 @@ def train(
     stop_at: StopAtOption = None,
     allow_unsafe_objective: UnsafeOption = False,
     device: DeviceOption = "auto",
+    ranks: RanksOption = 1,
     json: JsonOption = False,
 ) -> None:
     """Start a new run: train through all phases, validate, save checkpoints."""
     settings, target = resolve(config, run, overrides)
+    stop = stop_step(settings, 0, stop_at)
+    target.require_new()
+    if launch_ranks(ranks):
+        return
     from hifitse.state import new_state
 
-    target.require_new()
-    stop = stop_step(settings, 0, stop_at)
     experiment = build_experiment(settings, device)
     state = new_state(settings, experiment.device)
     require_sound_objective(experiment, state.model, allow_unsafe_objective)
-    with target.lock():
+
+    def prepare() -> None:
         target.require_new()
         target.set_aside_after(0)
         target.write_config(settings)
-        run_training(state, experiment, target, stop, json)
+
+    run_training(state, experiment, target, stop, json, prepare)
 
 
 def stop_step(config: Config, first_step: int, stop_at: int | None) -> int:
@@ -66,18 +75,39 @@ def stop_step(config: Config, first_step: int, stop_at: int | None) -> int:
     return total if stop_at is None else stop_at
 
 
-def run_training(state: "TrainState", experiment: "Experiment", run: "Run", stop: int, json: bool) -> None:
-    """Train a state until ``stop`` completed steps, on display; the caller holds the run's lock."""
+def run_training(
+    state: "TrainState",
+    experiment: "Experiment",
+    run: "Run",
+    stop: int,
+    json: bool,
+    prepare: Callable[[], None],
+) -> None:
+    """Train a state until ``stop`` completed steps, on display, holding the run's lock.
+
+    Args:
+        prepare: makes the run ready to be trained; called with the lock held. Like the lock, it is the main rank's.
+    """
     from hifitse.display import TrainingDisplay
+    from hifitse.distributed import disconnect
     from hifitse.interrupts import Interrupts
     from hifitse.training import train as train_loop
 
-    announce(experiment, state, stop - state.step)
-    with Interrupts() as interrupts, TrainingDisplay(experiment.config, str(experiment.device), stop) as display:
+    ranks = experiment.ranks
+    with contextlib.ExitStack() as stack:
+        if ranks.is_main:
+            stack.enter_context(run.lock())
+        # Until here every rank has only read.
+        ranks.wait()
+        ranks.on_main(prepare)
+        announce(experiment, state, stop - state.step)
+        interrupts = stack.enter_context(Interrupts())
+        display = stack.enter_context(TrainingDisplay(experiment.config, str(experiment.device), stop))
         state = train_loop(state, experiment, run, display, interrupts, stop)
     say(f"done: step {state.step} of {experiment.config.train.total_steps}, {run.checkpoint_path(state.step)}")
     if json:
         print_state(run, state.step)
+    disconnect()
 
 
 def print_state(run: "Run", step: int) -> None:

@@ -39,7 +39,7 @@ def validate(
         exam = validate(
             averaged, raw, experiment, checkpoint.header.step, lambda num_scenes: bar.update(task, completed=num_scenes)
         )
-    if not keep(exam, checkpoint, experiment, target):
+    if not experiment.ranks.on_main(lambda: keep(exam, checkpoint, experiment, target)):
         say("this exam differs from the one that the run keeps for this step; its result is only shown")
     if json:
         print_json({"run": target.name, "step": exam.step, "metrics": exam.metrics})

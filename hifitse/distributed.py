@@ -1,0 +1,132 @@
+"""Ranks: several processes that train one model. One process is the plain case, in which nothing here does anything.
+
+A step's loss divides sums by the counts of the whole step, so the gradient of the step is the sum of the ranks'
+gradients, whatever share of its scenes each of them has. Rank 0, the main one, alone writes and talks.
+"""
+
+import os
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, TypeVar, cast
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from hifitse.errors import HifitseError, UsageError
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """This process among those that train together."""
+
+    rank: int = 0
+    size: int = 1
+    objects: Any = None
+    """The process group of what is not a gradient; it works on the CPU, so it never waits for a GPU."""
+
+    @property
+    def is_main(self) -> bool:
+        return self.rank == 0
+
+    def share(self, indices: range) -> range:
+        """Return this rank's part of a step's scenes: ranks differ by one scene at most."""
+        bounds = [len(indices) * rank // self.size for rank in (self.rank, self.rank + 1)]
+        return indices[bounds[0] : bounds[1]]
+
+    def add_up(self, tensors: Sequence[Tensor]) -> None:
+        """Replace tensors of one type by their sums over the ranks; the result is the same on each rank, to the bit."""
+        if self.size == 1:
+            return
+        flat = torch.cat([tensor.flatten() for tensor in tensors])
+        with _connected():
+            dist.all_reduce(flat)
+        start = 0
+        for tensor in tensors:
+            tensor.copy_(flat[start : start + tensor.numel()].view_as(tensor))
+            start += tensor.numel()
+
+    def largest(self, value: int) -> int:
+        """Return the largest of the ranks' values."""
+        if self.size == 1:
+            return value
+        held = torch.tensor(value)
+        with _connected():
+            dist.all_reduce(held, dist.ReduceOp.MAX, group=self.objects)
+        return int(held)
+
+    def gather(self, value: T) -> list[T]:
+        """Return the values of all ranks, in their order, on every rank."""
+        if self.size == 1:
+            return [value]
+        values: list[Any] = [None] * self.size
+        with _connected():
+            dist.all_gather_object(values, value, group=self.objects)
+        return values
+
+    def wait(self) -> None:
+        """Wait until every rank has come here."""
+        self.largest(0)
+
+    def on_main(self, action: Callable[[], T]) -> T:
+        """Let the main rank alone do something; every rank returns its result, or raises its error."""
+        if self.size == 1:
+            return action()
+        outcome: list[Any] = [None, None]
+        raised: BaseException | None = None
+        if self.is_main:
+            try:
+                outcome[0] = action()
+            except (HifitseError, OSError) as error:
+                raised = outcome[1] = error
+            except Exception as error:
+                # Not one of ours, perhaps with parts that cannot be sent; it ends this rank, and so all of them.
+                raised = error
+                outcome[1] = HifitseError(f"rank 0 failed: {error}")
+        with _connected():
+            dist.broadcast_object_list(outcome, src=0, group=self.objects)
+        if raised or outcome[1]:
+            raise raised or outcome[1]
+        return cast(T, outcome[0])
+
+
+def connect(device: torch.device) -> tuple[Ranks, torch.device]:
+    """Join the ranks that torchrun or ``--ranks`` started, if any did; return them with this rank's device.
+
+    Raises:
+        UsageError: there are fewer GPUs on this machine than ranks.
+    """
+    size = int(os.environ.get("WORLD_SIZE", "1"))
+    if size == 1:
+        return Ranks(), device
+    if device.type == "cuda":
+        local = int(os.environ["LOCAL_RANK"])
+        if local >= torch.cuda.device_count():
+            raise UsageError(
+                f"rank {local} of this machine has no GPU of its own, there are {torch.cuda.device_count()}; "
+                "start fewer ranks, or use --device cpu"
+            )
+        device = torch.device("cuda", local)
+        torch.cuda.set_device(device)
+    if not dist.is_initialized():
+        with _connected():
+            dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    return Ranks(dist.get_rank(), size, dist.new_group(backend="gloo")), device
+
+
+def disconnect() -> None:
+    """Take leave of the other ranks after an orderly end; does nothing in a single process."""
+    if dist.is_initialized():
+        dist.destroy_process_group()
+
+
+@contextmanager
+def _connected() -> Generator[None]:
+    try:
+        yield
+    except RuntimeError as error:
+        reason = str(error).splitlines()[0]
+        raise HifitseError(f"the connection to another rank is lost ({reason}); hifitse resume goes on") from error
