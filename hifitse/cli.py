@@ -5,7 +5,17 @@ import sys
 import typer
 
 from hifitse import __version__
-from hifitse.commands import config, data, extract, resume, select_best, smoke, train, validate
+from hifitse.commands import (
+    config,
+    data,
+    export,
+    extract,
+    resume,
+    select_best,
+    smoke,
+    train,
+    validate,
+)
 from hifitse.console import out, say
 from hifitse.errors import HifitseError, Interrupted
 
@@ -23,6 +33,7 @@ app.command("validate")(validate.validate)
 app.command("smoke")(smoke.smoke)
 app.command("select-best")(select_best.select_best)
 app.command("extract")(extract.extract)
+app.command("export")(export.export)
 app.add_typer(config.app, name="config")
 app.add_typer(data.app, name="data")
 
