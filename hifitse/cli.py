@@ -10,6 +10,7 @@ from hifitse.commands import (
     data,
     export,
     extract,
+    import_checkpoint,
     resume,
     select_best,
     smoke,
@@ -34,6 +35,7 @@ app.command("smoke")(smoke.smoke)
 app.command("select-best")(select_best.select_best)
 app.command("extract")(extract.extract)
 app.command("export")(export.export)
+app.command("import")(import_checkpoint.import_checkpoint)
 app.add_typer(config.app, name="config")
 app.add_typer(data.app, name="data")
 
