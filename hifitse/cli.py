@@ -7,7 +7,18 @@ from typing import NoReturn
 import typer
 
 from hifitse import __version__, launching
-from hifitse.commands import config, data, extract, resume, select_best, smoke, train, validate
+from hifitse.commands import (
+    config,
+    data,
+    export,
+    extract,
+    import_checkpoint,
+    resume,
+    select_best,
+    smoke,
+    train,
+    validate,
+)
 from hifitse.console import mute, out, say
 from hifitse.errors import HifitseError, Interrupted
 from hifitse.interrupts import ending_in_order
@@ -29,6 +40,8 @@ app.command("validate")(validate.validate)
 app.command("smoke")(smoke.smoke)
 app.command("select-best")(select_best.select_best)
 app.command("extract")(extract.extract)
+app.command("export")(export.export)
+app.command("import")(import_checkpoint.import_checkpoint)
 app.add_typer(config.app, name="config")
 app.add_typer(data.app, name="data")
 

@@ -4,6 +4,7 @@ A step's loss divides sums by the counts of the whole step, so the gradient of t
 gradients, whatever share of its scenes each of them has. Rank 0, the main one, alone writes and talks.
 """
 
+import atexit
 import os
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
@@ -114,13 +115,9 @@ def connect(device: torch.device) -> tuple[Ranks, torch.device]:
     if not dist.is_initialized():
         with _connected():
             dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+        # Threads that are still connected when the interpreter ends would abort the process.
+        atexit.register(dist.destroy_process_group)
     return Ranks(dist.get_rank(), size, dist.new_group(backend="gloo")), device
-
-
-def disconnect() -> None:
-    """Take leave of the other ranks after an orderly end; does nothing in a single process."""
-    if dist.is_initialized():
-        dist.destroy_process_group()
 
 
 @contextmanager

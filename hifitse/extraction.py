@@ -7,12 +7,10 @@ import torch
 from torch import Tensor, nn
 
 from hifitse import audio
-from hifitse.checkpoints import Checkpoint
-from hifitse.config_files import from_data
 from hifitse.errors import DataError
+from hifitse.exporting import TrainedModel
 from hifitse.losses import energy_db, si_sdr
 from hifitse.metrics import rms
-from hifitse.state import ema_model
 
 CHUNK_SECONDS = 10.0
 OVERLAP_SECONDS = 1.0
@@ -49,7 +47,7 @@ def _chunks(length: int, size: int, overlap: int) -> Iterator[tuple[int, int]]:
 
 
 def extract_file(
-    checkpoint: Checkpoint, device: torch.device, mixture: Path, reference: Path, output: Path, target: Path | None
+    trained: TrainedModel, device: torch.device, mixture: Path, reference: Path, output: Path, target: Path | None
 ) -> dict[str, float]:
     """Extract from files into a 32-bit float WAV at the mixture's level and the model's rate.
 
@@ -62,10 +60,9 @@ def extract_file(
     Raises:
         DataError: a file is unreadable, too short or silent, or the output cannot be written.
     """
-    config = from_data(checkpoint.header.config, f"checkpoint of step {checkpoint.header.step}")
-    rate = config.audio.sample_rate
+    rate = trained.sample_rate
     heard, voice = (torch.from_numpy(_load(path, rate)) for path in (mixture, reference))
-    estimate = extract(ema_model(checkpoint, config, device), heard.to(device), voice.to(device), rate).cpu()
+    estimate = extract(trained.network.to(device), heard.to(device), voice.to(device), rate).cpu()
     audio.write(output, estimate.numpy(), rate)
     report = {
         "seconds": len(estimate) / rate,

@@ -74,7 +74,8 @@ def resume(
         return
     stop = stop_step(settings, checkpoint.header.step, stop_at)
     experiment = build_experiment(settings, device)
-    if checkpoint.header.data_fingerprint != experiment.corpus.fingerprint:
+    # A checkpoint of the original script does not know its corpus.
+    if checkpoint.header.data_fingerprint not in ("", experiment.corpus.fingerprint):
         warn("the corpus is not the one that the checkpoint was trained on; validation results will not compare")
     state = from_checkpoint(checkpoint, settings, experiment.device, reset_optimizer=reset_optimizer)
     require_sound_objective(experiment, state.model, allow_unsafe_objective)

@@ -89,7 +89,6 @@ def run_training(
         prepare: makes the run ready to be trained; called with the lock held. Like the lock, it is the main rank's.
     """
     from hifitse.display import TrainingDisplay
-    from hifitse.distributed import disconnect
     from hifitse.interrupts import Interrupts
     from hifitse.training import train as train_loop
 
@@ -107,7 +106,6 @@ def run_training(
     say(f"done: step {state.step} of {experiment.config.train.total_steps}, {run.checkpoint_path(state.step)}")
     if json:
         print_state(run, state.step)
-    disconnect()
 
 
 def print_state(run: "Run", step: int) -> None:

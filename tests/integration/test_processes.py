@@ -28,7 +28,7 @@ print([name for name in ("torch", "torchaudio", "scipy", "numpy", "tensorboard")
 """
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert shown.stdout.splitlines()[-1] == "[]"
-    for command in ("train", "resume", "validate", "smoke", "select-best", "extract"):
+    for command in ("train", "resume", "validate", "smoke", "select-best", "extract", "export", "import"):
         assert command in shown.stdout
 
 
