@@ -61,7 +61,7 @@ def save(path: Path, header: Header, tensors: dict[str, torch.Tensor]) -> str:
         CheckpointError: the file could not be written, or does not read back as it was.
     """
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    digests = {name: _tensor_digest(tensor) for name, tensor in tensors.items()}
+    digests = {name: tensor_digest(tensor) for name, tensor in tensors.items()}
     text = json.dumps({**asdict(header), "digests": digests}, sort_keys=True)
     digest = _text_digest(text)
     temporary = path.with_name(f".{path.name}.tmp")
@@ -98,7 +98,7 @@ def load(path: Path) -> Checkpoint:
             path, f"its tensors are not those of its header: {sorted(tensors.keys() ^ header.digests.keys())}"
         )
     for name, tensor in tensors.items():
-        if _tensor_digest(tensor) != header.digests[name]:
+        if tensor_digest(tensor) != header.digests[name]:
             raise _damaged(path, f"tensor {name} is not what was saved")
     return Checkpoint(header, tensors, digest)
 
@@ -138,7 +138,9 @@ def _damaged(path: Path, reason: str) -> CheckpointError:
     return CheckpointError(f"{path}: damaged ({reason}); resume from an earlier one with --from STEP")
 
 
-def _tensor_digest(tensor: torch.Tensor) -> str:
+def tensor_digest(tensor: torch.Tensor) -> str:
+    """Return a digest of type, shape and content; of a tensor on a GPU, of its copy."""
+    tensor = tensor.detach().cpu().contiguous()
     digest = hashlib.blake2b(f"{tensor.dtype}{tuple(tensor.shape)}".encode(), digest_size=16)
     digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()

@@ -18,6 +18,7 @@ from hifitse.commands.options import (
     resolve,
     run_path,
 )
+from hifitse.commands.resume_verify import verify_resume
 from hifitse.commands.train import StopAtOption, print_state, run_training, stop_step
 from hifitse.console import say, warn
 from hifitse.errors import UsageError
@@ -34,6 +35,14 @@ AsOption = Annotated[
     str | None,
     typer.Option("--as", metavar="NAME", help="Go on in a new run of this name; the old one stays as it is."),
 ]
+VerifyOption = Annotated[
+    bool,
+    typer.Option("--verify", help="Train nothing: repeat recorded steps and compare bit for bit. Changes no run."),
+]
+StepsOption = Annotated[
+    int | None,
+    typer.Option("--steps", min=1, metavar="N", help="Of --verify: repeat N steps (default: to the next checkpoint)."),
+]
 
 
 def resume(
@@ -44,6 +53,8 @@ def resume(
     run: RunOption = None,
     overrides: SetOption = None,
     stop_at: StopAtOption = None,
+    verify: VerifyOption = False,
+    steps: StepsOption = None,
     allow_unsafe_objective: UnsafeOption = False,
     device: DeviceOption = "auto",
     ranks: RanksOption = 1,
@@ -52,6 +63,9 @@ def resume(
     """Continue a run. From an older step, the newer checkpoints are moved to abandoned/, never deleted."""
     settings, origin = resolve(config, run, overrides)
     if launch_ranks(ranks):
+        return
+    if verify:
+        verify_resume(settings, origin, source, steps, device, json)
         return
     from hifitse.config_files import config_changes, from_data
     from hifitse.forking import fork
