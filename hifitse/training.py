@@ -22,6 +22,7 @@ from hifitse.losses import energy_db, term_means
 from hifitse.metrics import rms
 from hifitse.metrics_log import MetricsLog
 from hifitse.recovery import Alarm, judge_exam, judge_step, readings, recover
+from hifitse.retention import prune
 from hifitse.runs import Run
 from hifitse.schedule import ema_decay, is_due, learning_rate
 from hifitse.state import TrainState, header, to_tensors, update_ema
@@ -167,7 +168,8 @@ def _train(
             alarm = judge_step(result, state, experiment, events)
             exam_due = _exam_due(state.step, config.train)
             save_due = is_due(state.step, config.train.checkpoint_every) or state.step in phase_ends
-            if alarm or interrupts.received or exam_due or save_due or state.step == stop_at:
+            saved = alarm or interrupts.received or exam_due or save_due or state.step == stop_at
+            if saved:
                 save(state, experiment, run)
             if alarm:
                 raise alarm
@@ -176,6 +178,8 @@ def _train(
                 judge_exam(state, experiment, run, events)
             if interrupts.received:
                 raise Interrupted(f"interrupted after step {state.step}; the state is saved", interrupts.received)
+            if saved:
+                prune(run, config, events)
 
 
 def save(state: TrainState, experiment: Experiment, run: Run) -> None:
