@@ -18,7 +18,7 @@ from hifitse.commands.options import (
     run_path,
 )
 from hifitse.commands.train import StopAtOption, print_state, run_training, stop_step
-from hifitse.console import say, warn
+from hifitse.console import say
 from hifitse.errors import UsageError
 
 FromOption = Annotated[
@@ -48,7 +48,7 @@ def resume(
 ) -> None:
     """Continue a run. From an older step, the newer checkpoints are moved to abandoned/, never deleted."""
     settings, origin = resolve(config, run, overrides)
-    from hifitse.config_files import config_changes, from_data
+    from hifitse.commands.config_changes import compare_config, compare_data, note_changes, show_changes
     from hifitse.forking import fork
     from hifitse.runs import Run
     from hifitse.state import from_checkpoint
@@ -59,9 +59,7 @@ def resume(
         target.require_new()
     elif not target.owns(checkpoint):
         raise UsageError(f"--from {source}: not a checkpoint of {target.path}; go on in a new run with --as NAME")
-    old = from_data(checkpoint.header.config, f"checkpoint of step {checkpoint.header.step}")
-    for change in config_changes(old, settings):
-        say(f"changed: {change.key}: {change.old} -> {change.new}")
+    changes = compare_config(checkpoint, settings)
     if checkpoint.header.step >= settings.train.total_steps and stop_at is None:
         say(f"{target.path}: finished at step {checkpoint.header.step}; raise train.total_steps to train further")
         if json:
@@ -69,8 +67,8 @@ def resume(
         return
     stop = stop_step(settings, checkpoint.header.step, stop_at)
     experiment = build_experiment(settings, device)
-    if checkpoint.header.data_fingerprint != experiment.corpus.fingerprint:
-        warn("the corpus is not the one that the checkpoint was trained on; validation results will not compare")
+    changes += compare_data(checkpoint, experiment)
+    show_changes(changes, checkpoint.header.step)
     state = from_checkpoint(checkpoint, settings, experiment.device, reset_optimizer=reset_optimizer)
     require_sound_objective(experiment, state.model, allow_unsafe_objective)
     with target.lock():
@@ -80,4 +78,5 @@ def resume(
         if folder := target.set_aside_after(state.step):
             say(f"everything after step {state.step} was moved to {folder}")
         target.write_config(settings)
+        note_changes(target, state.step, changes)
         run_training(state, experiment, target, stop, json)
