@@ -5,7 +5,7 @@ import sys
 import typer
 
 from hifitse import __version__
-from hifitse.commands import config, data, extract, resume, select_best, smoke, train, validate
+from hifitse.commands import config, data, extract, resume, runs, select_best, smoke, train, validate
 from hifitse.console import out, say
 from hifitse.errors import HifitseError, Interrupted
 
@@ -25,6 +25,7 @@ app.command("select-best")(select_best.select_best)
 app.command("extract")(extract.extract)
 app.add_typer(config.app, name="config")
 app.add_typer(data.app, name="data")
+app.add_typer(runs.app, name="runs")
 
 
 def _print_version(wanted: bool) -> None:
