@@ -14,6 +14,7 @@ from hifitse.commands import (
     extract,
     import_checkpoint,
     resume,
+    runs,
     select_best,
     smoke,
     train,
@@ -44,6 +45,7 @@ app.command("export")(export.export)
 app.command("import")(import_checkpoint.import_checkpoint)
 app.add_typer(config.app, name="config")
 app.add_typer(data.app, name="data")
+app.add_typer(runs.app, name="runs")
 
 
 def _print_version(wanted: bool) -> None:

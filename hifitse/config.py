@@ -10,6 +10,7 @@ from pydantic import Field, field_validator, model_validator
 
 from hifitse.config_health import HealthConfig
 from hifitse.config_model import ModelConfig
+from hifitse.config_retention import RetentionConfig
 from hifitse.config_section import (
     Count,
     Fraction,
@@ -260,6 +261,8 @@ class Config(Section):
     """The guards, and what they do."""
     selection: SelectionConfig = SelectionConfig()
     """How the best checkpoint is chosen."""
+    retention: RetentionConfig = RetentionConfig()
+    """Which checkpoints stay on the disk."""
 
     @model_validator(mode="after")
     def _phases_ascend(self) -> "Config":

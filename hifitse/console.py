@@ -36,6 +36,17 @@ def print_json(data: Any) -> None:
         typer.echo(json.dumps(_finite(data), indent=2))
 
 
+def duration(seconds: float) -> str:
+    """Return a time span as people say it."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if seconds < 5400:
+        return f"{seconds / 60:.0f} min"
+    if seconds < 172800:
+        return f"{seconds / 3600:.1f} h"
+    return f"{seconds / 86400:.0f} days"
+
+
 def _finite(data: Any) -> Any:
     if isinstance(data, dict):
         return {key: _finite(value) for key, value in data.items()}

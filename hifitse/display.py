@@ -8,7 +8,7 @@ from rich.live import Live
 from rich.table import Table
 
 from hifitse.config import Config
-from hifitse.console import err, say
+from hifitse.console import duration, err, say
 from hifitse.metrics import METRICS
 from hifitse.schedule import is_due
 from hifitse.training import StepResult
@@ -92,17 +92,6 @@ class TrainingDisplay:
 def exam_line(metrics: dict[str, float]) -> str:
     """Return an exam's metrics on one line, with units."""
     return "  ".join(f"{name} {value:.2f} {METRICS[name].unit}".rstrip() for name, value in metrics.items())
-
-
-def duration(seconds: float) -> str:
-    """Return a time span as people say it."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    if seconds < 5400:
-        return f"{seconds / 60:.0f} min"
-    if seconds < 172800:
-        return f"{seconds / 3600:.1f} h"
-    return f"{seconds / 86400:.0f} days"
 
 
 def _mean(values: Sequence[float | None]) -> str:

@@ -17,7 +17,8 @@ class Events:
         """Note an event and tell it.
 
         Args:
-            kind: started, resumed, finished, paused, sick, skipped or rollback.
+            kind: started, resumed, finished, paused, sick, skipped, rollback, config_changed, restored, deleted or
+                retention_failed.
             step: completed steps.
             details: further figures; not told.
         """

@@ -8,24 +8,29 @@ runs/demo/
   metrics.jsonl                         one row per log_every steps
   events.jsonl                          what happened, in order of time: starts, stops, sick exams, skipped steps
   best.json                             what select-best chose
+  pins.json                             checkpoints that retention never deletes, and why
   tensorboard/
-  abandoned/01/                         what a resume from an older step left behind
+  abandoned/01/                         what a resume from an older step left behind, see `hifitse.lines`
   lock                                  held by the one process that may write
 """
 
 import fcntl
 import json
 import os
+import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, TYPE_CHECKING, Any
 
-from hifitse import checkpoints
 from hifitse.config import Config
 from hifitse.config_files import dump_config
 from hifitse.errors import CheckpointError, UsageError
+
+if TYPE_CHECKING:
+    from hifitse.checkpoints import Checkpoint
 
 
 @dataclass(frozen=True)
@@ -62,6 +67,14 @@ class Run:
     @property
     def best_path(self) -> Path:
         return self.path / "best.json"
+
+    @property
+    def pins_path(self) -> Path:
+        return self.path / "pins.json"
+
+    @property
+    def abandoned_path(self) -> Path:
+        return self.path / "abandoned"
 
     def checkpoint_path(self, step: int) -> Path:
         return self.path / "checkpoints" / f"step_{step:08d}.safetensors"
@@ -100,8 +113,10 @@ class Run:
     def write_config(self, config: Config) -> None:
         write_text(self.config_path, dump_config(config))
 
-    def load_last(self) -> tuple[checkpoints.Checkpoint, list[str]]:
+    def load_last(self) -> "tuple[Checkpoint, list[str]]":
         """Load the newest valid checkpoint; also return why newer ones were skipped."""
+        from hifitse import checkpoints
+
         skipped: list[str] = []
         for step in reversed(self.checkpoint_steps()):
             try:
@@ -122,11 +137,11 @@ class Run:
             return path
         self.require()
         if which == "best":
-            if not self.best_path.exists():
+            if not (best := self.read_best()):
                 raise UsageError(
                     f"{self.path}: no best checkpoint chosen yet; run hifitse select-best --run {self.name}"
                 )
-            return self.checkpoint_path(json.loads(self.best_path.read_text())["step"])
+            return self.checkpoint_path(best["step"])
         if which.isdecimal():
             if (path := self.checkpoint_path(int(which))).exists():
                 return path
@@ -136,17 +151,29 @@ class Run:
             raise UsageError(f"{self.path}: no checkpoint at step {which}; {listed}")
         raise UsageError(f"--from {which}: neither a step, nor last or best, nor a checkpoint file")
 
-    def load(self, which: str) -> tuple[checkpoints.Checkpoint, list[str]]:
+    def load(self, which: str) -> "tuple[Checkpoint, list[str]]":
         """Load what ``--from`` names (a step, last, best, or a file); also return skipped ones, by reason."""
+        from hifitse import checkpoints
+
         if which == "last":
             self.require()
             return self.load_last()
         return checkpoints.load(self.find(which)), []
 
-    def owns(self, checkpoint: checkpoints.Checkpoint) -> bool:
+    def owns(self, checkpoint: "Checkpoint") -> bool:
         """Tell whether a checkpoint is the one that this run has at its step."""
+        from hifitse import checkpoints
+
         path = self.checkpoint_path(checkpoint.header.step)
         return path.exists() and checkpoints.load_header(path)[1] == checkpoint.digest
+
+    def read_best(self) -> dict[str, Any] | None:
+        """Return step, metric and value that select-best chose, or None."""
+        return json.loads(self.best_path.read_text()) if self.best_path.exists() else None
+
+    def write_metrics(self, rows: list[dict[str, Any]]) -> None:
+        """Replace the metrics log."""
+        write_text(self.metrics_path, "".join(json.dumps(row) + "\n" for row in rows))
 
     def append_metrics(self, row: dict[str, Any]) -> None:
         _append_row(self.metrics_path, row)
@@ -180,11 +207,14 @@ class Run:
             ) from error
         return data
 
+    def abandoned_folders(self) -> list[Path]:
+        """Return the folders of ``abandoned/``, in order of their numbers."""
+        return sorted((p for p in self.abandoned_path.glob("[0-9]*") if p.name.isdecimal()), key=lambda p: int(p.name))
+
     def new_abandoned_folder(self) -> Path:
         """Make the next folder of ``abandoned/``."""
-        root = self.path / "abandoned"
-        number = 1 + max((int(p.name) for p in root.glob("[0-9]*")), default=0)
-        folder = root / f"{number:02d}"
+        number = 1 + max((int(p.name) for p in self.abandoned_folders()), default=0)
+        folder = self.abandoned_path / f"{number:02d}"
         folder.mkdir(parents=True)
         return folder
 
@@ -195,23 +225,53 @@ class Run:
         os.link(self.checkpoint_path(step), copy)
 
     def set_aside_after(self, step: int, folder: Path | None = None) -> Path | None:
-        """Move everything newer than a step to ``abandoned/NN/``; return that folder, or None if nothing was newer."""
+        """Move everything newer than a step to ``abandoned/NN/``; return that folder, or None if nothing was newer.
+
+        Args:
+            folder: the folder to use; without one, none is made when nothing is newer.
+        """
         newer = [self.checkpoint_path(s) for s in self.checkpoint_steps() if s > step]
         newer += [self.exam_path(s) for s in self.exam_steps() if s > step]
         rows = self.read_metrics()
         kept = [row for row in rows if row["step"] <= step]
-        if self.best_path.exists() and json.loads(self.best_path.read_text())["step"] > step:
+        if (best := self.read_best()) and best["step"] > step:
             newer.append(self.best_path)
-        if not newer and len(kept) == len(rows):
+        if not newer and len(kept) == len(rows) and folder is None:
             return None
         folder = folder or self.new_abandoned_folder()
-        write_text(folder / "metrics.jsonl", _lines(row for row in rows if row["step"] > step))
+        self._note_line(step, folder)
+        Run(folder).write_metrics([row for row in rows if row["step"] > step])
         for path in newer:
             target = folder / path.relative_to(self.path)
             target.parent.mkdir(exist_ok=True)
             path.rename(target)
-        write_text(self.metrics_path, _lines(kept))
+        self.write_metrics(kept)
         return folder
+
+    def _note_line(self, step: int, folder: Path) -> None:
+        """Note in an abandoned folder which checkpoint its line continued, and with which configuration."""
+        from hifitse import checkpoints
+
+        # After a rollback the run's own checkpoint of that step is another one already; the copy is that of the line.
+        copy = Run(folder).checkpoint_path(step)
+        base = copy if copy.exists() else self.checkpoint_path(step)
+        digest = checkpoints.load_header(base)[1] if base.exists() else None
+        write_text(folder / "line.json", json.dumps({"after_step": step, "digest": digest}) + "\n")
+        if self.config_path.exists():
+            shutil.copyfile(self.config_path, Run(folder).config_path)
+
+    def is_locked(self) -> bool:
+        """Tell whether a live process holds the run for writing. Takes the lock from nobody."""
+        try:
+            file = (self.path / "lock").open()
+        except FileNotFoundError:
+            return False
+        with file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return True
+        return False
 
     @contextmanager
     def lock(self) -> Iterator[None]:
@@ -223,7 +283,7 @@ class Run:
         self.path.mkdir(parents=True, exist_ok=True)
         with (self.path / "lock").open("a+") as file:
             try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                _acquire(file)
             except BlockingIOError:
                 file.seek(0)
                 holder = file.read().strip() or "another process"
@@ -259,5 +319,13 @@ def _rows(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in lines if line.endswith("}")]
 
 
-def _lines(rows: Any) -> str:
-    return "".join(json.dumps(row) + "\n" for row in rows)
+def _acquire(file: IO[str]) -> None:
+    """Lock a file for this process, or raise BlockingIOError."""
+    for is_last in (False, False, True):
+        try:
+            return fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if is_last:
+                raise
+            # It may be `is_locked` of another process, which holds it for an instant.
+            time.sleep(0.02)

@@ -8,7 +8,9 @@ from typing import Any
 
 from hifitse import checkpoints
 from hifitse.bounds import Bound
+from hifitse.config import Config
 from hifitse.errors import CheckpointError, HifitseError, UsageError
+from hifitse.health import gate
 from hifitse.metrics import Metric
 from hifitse.runs import Run, write_text
 from hifitse.validation import Exam
@@ -34,6 +36,8 @@ class Excluded:
     reason: str
     metrics: dict[str, float] | None = None
     """None where there is no comparable exam."""
+    is_gone: bool = False
+    """Its exam is kept, its checkpoint is not."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +61,11 @@ class Selection:
             "excluded": [{"step": excluded.step, "reason": excluded.reason} for excluded in self.excluded],
             "lowest_val_loss_step": self.lowest_val_loss_step,
         }
+
+
+def bounds(config: Config) -> list[Bound]:
+    """Return what a checkpoint has to keep to be selected: the bounds of the guards, and those of the selection."""
+    return gate(config) + [Bound.parse(text, "selection.require") for text in config.selection.require]
 
 
 def select(run: Run, metric: Metric, bounds: list[Bound]) -> Selection:
@@ -116,10 +125,21 @@ def _exams(run: Run) -> tuple[list[Exam], list[Excluded]]:
             exams.append(Exam.from_json(run.read_exam(step)))
         except CheckpointError as error:
             excluded.append(Excluded(step, str(error)))
+    excluded += _gone(run)
     digest = exams[-1].exam_digest if exams else None
     other = [exam for exam in exams if exam.exam_digest != digest]
     excluded += [Excluded(e.step, f"sat another exam than the newest; hifitse validate --from {e.step}") for e in other]
     return [exam for exam in exams if exam.exam_digest == digest], excluded
+
+
+def _gone(run: Run) -> list[Excluded]:
+    """Return the exams whose checkpoint is not there any more."""
+    gone = sorted(set(run.exam_steps()) - set(run.checkpoint_steps()))
+    deleted = {event.get("checkpoint") for event in run.read_events() if event["kind"] == "deleted"} if gone else set()
+    return [
+        Excluded(step, "deleted by retention" if step in deleted else "its checkpoint is gone", is_gone=True)
+        for step in gone
+    ]
 
 
 def _damage(run: Run, step: int) -> str | None:

@@ -21,6 +21,7 @@ from hifitse.logbook import Display, Logbook
 from hifitse.losses import energy_db, term_means
 from hifitse.metrics import rms
 from hifitse.recovery import Alarm, judge_exam, judge_step, recover
+from hifitse.retention import prune
 from hifitse.runs import Run
 from hifitse.schedule import ema_decay, is_due, learning_rate
 from hifitse.state import TrainState, from_checkpoint, update_ema
@@ -161,7 +162,8 @@ def _train(state: TrainState, experiment: Experiment, log: Logbook, interrupts: 
             received = ranks.largest(interrupts.received or 0)
             exam_due = _exam_due(state.step, config.train)
             save_due = is_due(state.step, config.train.checkpoint_every) or state.step in phase_ends
-            if alarm or received or exam_due or save_due or state.step == stop_at:
+            saved = alarm or received or exam_due or save_due or state.step == stop_at
+            if saved:
                 log.save(state)
             if alarm:
                 raise alarm
@@ -169,6 +171,8 @@ def _train(state: TrainState, experiment: Experiment, log: Logbook, interrupts: 
                 raise Interrupted(f"interrupted after step {state.step}; the state is saved", received)
             if exam_due:
                 examine(state, experiment, log, interrupts)
+            if saved and log.is_main:
+                prune(log.run, config, log.events)
 
 
 def examine(state: TrainState, experiment: Experiment, log: Logbook, interrupts: Interrupts) -> None:

@@ -7,7 +7,7 @@ import typer
 
 from hifitse.config import Config
 from hifitse.config_files import load_config
-from hifitse.console import err, say, warn
+from hifitse.console import duration, err, say, warn
 
 if TYPE_CHECKING:
     from hifitse.checkpoints import Checkpoint
@@ -92,7 +92,6 @@ def build_experiment(config: Config, device: str) -> "Experiment":
 
 def announce(experiment: "Experiment", state: "TrainState", num_steps: int) -> None:
     """Say what is about to happen, and about how long it takes on this machine."""
-    from hifitse.display import duration
     from hifitse.experiment import step_seconds
     from hifitse.models.build import num_parameters
 

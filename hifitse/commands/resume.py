@@ -20,7 +20,7 @@ from hifitse.commands.options import (
 )
 from hifitse.commands.resume_verify import verify_resume
 from hifitse.commands.train import StopAtOption, print_state, run_training, stop_step
-from hifitse.console import say, warn
+from hifitse.console import say
 from hifitse.errors import UsageError
 from hifitse.launching import launch_ranks
 
@@ -67,7 +67,7 @@ def resume(
     if verify:
         verify_resume(settings, origin, source, steps, device, json)
         return
-    from hifitse.config_files import config_changes, from_data
+    from hifitse.commands.config_changes import compare_config, compare_data, note_changes, show_changes
     from hifitse.forking import fork
     from hifitse.runs import Run
     from hifitse.state import from_checkpoint
@@ -78,9 +78,7 @@ def resume(
         target.require_new()
     elif not target.owns(checkpoint):
         raise UsageError(f"--from {source}: not a checkpoint of {target.path}; go on in a new run with --as NAME")
-    old = from_data(checkpoint.header.config, f"checkpoint of step {checkpoint.header.step}")
-    for change in config_changes(old, settings):
-        say(f"changed: {change.key}: {change.old} -> {change.new}")
+    changes = compare_config(checkpoint, settings)
     if checkpoint.header.step >= settings.train.total_steps and stop_at is None:
         say(f"{target.path}: finished at step {checkpoint.header.step}; raise train.total_steps to train further")
         if json:
@@ -88,9 +86,8 @@ def resume(
         return
     stop = stop_step(settings, checkpoint.header.step, stop_at)
     experiment = build_experiment(settings, device)
-    # A checkpoint of the original script does not know its corpus.
-    if checkpoint.header.data_fingerprint not in ("", experiment.corpus.fingerprint):
-        warn("the corpus is not the one that the checkpoint was trained on; validation results will not compare")
+    changes += compare_data(checkpoint, experiment)
+    show_changes(changes, checkpoint.header.step)
     state = from_checkpoint(checkpoint, settings, experiment.device, reset_optimizer=reset_optimizer)
     require_sound_objective(experiment, state.model, allow_unsafe_objective)
 
@@ -102,5 +99,6 @@ def resume(
         if folder := target.set_aside_after(checkpoint.header.step):
             say(f"everything after step {checkpoint.header.step} was moved to {folder}")
         target.write_config(settings)
+        note_changes(target, checkpoint.header.step, changes)
 
     run_training(state, experiment, target, stop, json, prepare)

@@ -31,14 +31,11 @@ def select_best(
     from hifitse import metrics
     from hifitse.bounds import Bound
     from hifitse.commands.tables import metrics_table
-    from hifitse.health import gate
-    from hifitse.selection import choose
+    from hifitse.selection import bounds, choose
 
     target.require()
-    bounds = [Bound.parse(text) for text in require or ()]
-    if not bounds:
-        bounds = gate(settings) + [Bound.parse(text, "selection.require") for text in settings.selection.require]
-    selection = choose(target, metrics.metric(metric or settings.selection.metric), bounds)
+    given = [Bound.parse(text) for text in require or ()]
+    selection = choose(target, metrics.metric(metric or settings.selection.metric), given or bounds(settings))
     if json:
         print_json(selection.to_json())
         return
@@ -49,7 +46,11 @@ def select_best(
     for excluded in selection.excluded:
         if excluded.metrics:
             out.print(f"left out: step {excluded.step}: {excluded.reason}", soft_wrap=True)
-    if other := [str(excluded.step) for excluded in selection.excluded if not excluded.metrics]:
+    if gone := [excluded for excluded in selection.excluded if excluded.is_gone]:
+        reasons = ", ".join(dict.fromkeys(excluded.reason for excluded in gone))
+        steps = ", ".join(str(excluded.step) for excluded in gone)
+        out.print(f"left out: {len(gone)} whose exam alone is left ({reasons}): {steps}", soft_wrap=True)
+    if other := [str(item.step) for item in selection.excluded if not item.metrics and not item.is_gone]:
         out.print(
             f"left out: {len(other)} without a comparable exam (hifitse validate --from STEP gives them one): "
             f"{', '.join(other)}",

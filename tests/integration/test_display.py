@@ -7,7 +7,8 @@ from conftest import TINY
 from rich.console import Console
 
 from hifitse.config_files import load_config
-from hifitse.display import TrainingDisplay, duration
+from hifitse.console import duration
+from hifitse.display import TrainingDisplay
 from hifitse.training import StepResult
 from hifitse.validation import Exam
 
