@@ -64,7 +64,7 @@ def _set(data: dict[str, Any], parts: list[str], text: str) -> KeyPath:
                 default = None if field.is_required() else field.get_default(call_default_factory=True)
                 holder[part] = to_jsonable_python(default) if default is not None else {}
         elif isinstance(holder, list) and tree.sections(tree.item_type(annotation, 0)):
-            index = step = _position(holder, part)
+            index = step = _position(holder, part, "phase" if path == ("curriculum",) else "entry")
             annotation = tree.item_type(annotation, index)
         else:
             raise _Problem(f"{'.'.join(parts[:position])} is {tree.describe(annotation)}, it has no key '{part}'")
@@ -78,14 +78,17 @@ def _set(data: dict[str, Any], parts: list[str], text: str) -> KeyPath:
     return path
 
 
-def _position(phases: list[Any], part: str) -> int:
+def _position(items: list[Any], part: str, what: str) -> int:
     """Return where a list of sections has the one of that name, or of that number counted from 0."""
-    names = [str(phase.get("name")) if isinstance(phase, dict) else "" for phase in phases]
+    names = [
+        str(item["name"]) if isinstance(item, dict) and "name" in item else str(number)
+        for number, item in enumerate(items)
+    ]
     if part in names:
         return names.index(part)
-    if part.isdecimal() and int(part) < len(phases):
+    if part.isdecimal() and int(part) < len(items):
         return int(part)
-    raise _Problem(tree.unknown(f"phase '{part}'", part, names))
+    raise _Problem(tree.unknown(f"{what} '{part}'", part, names))
 
 
 def _typed(annotation: Any, raw: Any) -> Any:
