@@ -6,13 +6,14 @@ same call returns the same bits in any process.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
 from os import PathLike
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -102,6 +103,12 @@ def read(
     return np.ascontiguousarray(resampled, np.float32)
 
 
+def resampled_length(num_frames: int, file_rate: int, sample_rate: int) -> int:
+    """Return how many samples a file of num_frames has at another rate."""
+    up, down = _ratio(file_rate, sample_rate, 1.0)
+    return -(-num_frames * up // down)
+
+
 def first_sample(file_rate: int, sample_rate: int, start_seconds: float, speed: float) -> int:
     """Return the sample, at `sample_rate` and `speed`, at which a read from start_seconds begins."""
     up, down = _ratio(file_rate, sample_rate, speed)
@@ -114,12 +121,29 @@ def write(path: FilePath, samples: npt.ArrayLike, sample_rate: int) -> None:
     Raises:
         DataError: the file cannot be written.
     """
+    write_blocks(path, [np.asarray(samples, np.float32)], sample_rate, 32)
+
+
+def write_blocks(path: FilePath, blocks: Iterable[Samples], sample_rate: int, bits: Literal[16, 32]) -> None:
+    """Write mono blocks (n,), one after the other, as a WAV file of 16-bit integers or 32-bit floats.
+
+    Raises:
+        DataError: the file cannot be written.
+    """
     try:
-        sf.write(str(path), np.asarray(samples, np.float32), sample_rate, subtype="FLOAT", format="WAV")
+        with sf.SoundFile(str(path), "w", sample_rate, 1, "PCM_16" if bits == 16 else "FLOAT", format="WAV") as file:
+            for block in blocks:
+                file.write(to_16_bit(block) if bits == 16 else block)
     except (OSError, sf.SoundFileError) as error:
         raise DataError(
             f"{path}: cannot write this audio file ({_reason(error)}); is the folder there and writable?"
         ) from None
+
+
+def to_16_bit(samples: Samples) -> npt.NDArray[np.int16]:
+    """Return samples between -1 and 1 - 2^-16 as integers; what came from 16 bits comes back to the bit."""
+    integers: npt.NDArray[np.int16] = np.rint(samples * np.float32(FULL_SCALE_16_BIT)).astype(np.int16)
+    return integers
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
+import numpy as np
+
 from hifitse import packed
 from hifitse.scan_cache import ScanCache
 
@@ -109,7 +111,7 @@ def _list_group(content: Any, group: str, layout: Layout, listing: Listing) -> N
     if not hasattr(items, "items"):
         listing.problems.append(f"{group}: is in speaker_ids, but there is no such group")
         return
-    count = int(items.attrs.get("count", 0))
+    count = packed.whole_number(items.attrs.get("count", 0))
     if not 0 < count <= _MOST_IN_A_GROUP:
         stated = f"count is {count}" if "count" in items.attrs else "has no attribute count"
         listing.problems.append(f"{group or '/'}: {stated}")
@@ -149,4 +151,6 @@ def _below(filename: str, group: str) -> str:
 
 
 def _texts(dataset: Any) -> list[str]:
-    return [text.decode(errors="replace") if isinstance(text, bytes) else str(text) for text in dataset[()]]
+    return [
+        text.decode(errors="replace") if isinstance(text, bytes) else str(text) for text in np.atleast_1d(dataset[()])
+    ]

@@ -85,7 +85,8 @@ def scan(root: Path, key: str, exclude: Sequence[str] = (), progress: Progress |
     elif root.exists():
         raise ConfigError(f"{key}: {root}: neither a folder nor a .jsonl manifest nor an .h5 file")
     else:
-        raise ConfigError(f"{key}: {root}: no such folder; correct the path or mount the disk that holds it")
+        what = "file" if root.suffix in (".jsonl", packed.SUFFIX) else "folder"
+        raise ConfigError(f"{key}: {root}: no such {what}; correct the path or mount the disk that holds it")
     return found
 
 

@@ -31,6 +31,8 @@ class Source:
     """The same by speaker; names are unique over all sources of speech. Empty for noise and impulse responses."""
     problems: tuple[str, ...]
     """One line for each recording that was left out, with the reason."""
+    prefix: str = ""
+    """What the recordings' names have before them, because there are other sources."""
 
 
 @dataclass(slots=True)
@@ -170,5 +172,6 @@ def _named_apart(sources: list[Source]) -> list[Source]:
 
 def _prefixed(source: Source) -> Source:
     """Put the label before the recordings' names, for other sources may have the same."""
-    renamed = (replace(recording, name=f"{source.label}/{recording.name}") for recording in source.recordings)
-    return replace(source, recordings=tuple(renamed))
+    prefix = f"{source.label}/"
+    renamed = (replace(recording, name=prefix + recording.name) for recording in source.recordings)
+    return replace(source, recordings=tuple(renamed), prefix=prefix)
