@@ -35,6 +35,7 @@ format: $(INSTALLED)
 
 bench: $(INSTALLED)
 	$(BIN)/python benchmarks/loader.py
+	$(BIN)/python benchmarks/stores.py
 	$(BIN)/python benchmarks/full_model.py
 
 clean:

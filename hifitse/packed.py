@@ -1,9 +1,9 @@
 """Recordings inside HDF5 files: how they are addressed, opened and read. Needs the extra `hdf5`.
 
 A recording is addressed by its file and its dataset: ``/corpora/vctk.h5::p225/3``. Every read opens the file and closes
-it again. That costs about 0.25 ms more than a handle that is kept (benchmarks/stores.py), of the 40 to 50 ms of a scene
-with eight reads; in return nothing grows over weeks, no handle or lock is shared with threads, forked processes or
-writers, and a file that was replaced is noticed by the next read. Who needs the time has `hifitse data pack`.
+it again. With handles that are kept, scenes were rendered 5% faster; without, nothing grows over weeks, no handle or
+lock is shared with threads, forked processes or writers, and a file that was replaced is noticed by the next read. Who
+needs the time has `hifitse data pack`.
 """
 
 import os
