@@ -10,7 +10,7 @@ EXAMPLE := runs/demo/example
 
 $(INSTALLED): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev,rooms]'
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev,rooms,hdf5]'
 	touch $@
 
 # The whole experiment on the bundled speech; a second call goes on where the first one stopped.
@@ -39,6 +39,7 @@ format: $(INSTALLED)
 
 bench: $(INSTALLED)
 	$(BIN)/python benchmarks/loader.py
+	$(BIN)/python benchmarks/stores.py
 	$(BIN)/python benchmarks/full_model.py
 	$(BIN)/python benchmarks/import_checkpoint.py
 

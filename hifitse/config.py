@@ -6,7 +6,7 @@ Here, in `hifitse.config_model` and nowhere else, a setting has a default. Files
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
 from hifitse.config_health import HealthConfig
 from hifitse.config_model import ModelConfig
@@ -50,13 +50,27 @@ class SimulatedRooms(Section):
     """Range of the length and the width of a room, in metres; its height is between 2.4 and 4."""
 
 
+class WeightedCorpus(Section):
+    path: Path
+    """Where the corpus is: a folder, a JSONL manifest, or an HDF5 file."""
+    weight: Positive | None = None
+    """How often training draws from this corpus, compared with the others; null: 1 if any of them has a weight."""
+
+
+CorpusEntry = Annotated[
+    Annotated[Path, Tag("path")] | Annotated[WeightedCorpus, Tag("WeightedCorpus")],
+    Discriminator(lambda value: "WeightedCorpus" if isinstance(value, dict | WeightedCorpus) else "path"),
+]
+"""A path, or ``{path: ..., weight: ...}``."""
+
+
 class DataConfig(Section):
-    speech: tuple[Path, ...] = Field(min_length=1)
-    """Speech corpora: folders laid out as <root>/<speaker>/**/<file>, or JSONL manifests."""
-    noise: tuple[Path, ...] = ()
-    """Noise corpora: folders of files, or JSONL manifests. Empty: no recorded noise."""
-    rir: tuple[Path, ...] = ()
-    """Room impulse responses: folders of files, or JSONL manifests. Empty: no recorded rooms."""
+    speech: tuple[CorpusEntry, ...] = Field(min_length=1)
+    """Speech corpora: folders laid out as <root>/<speaker>/**/<file>, JSONL manifests, or HDF5 files."""
+    noise: tuple[CorpusEntry, ...] = ()
+    """Noise corpora: folders of files, JSONL manifests, or HDF5 files. Empty: no recorded noise."""
+    rir: tuple[CorpusEntry, ...] = ()
+    """Room impulse responses: folders of files, JSONL manifests, or HDF5 files. Empty: no recorded rooms."""
     generated_noise: bool = False
     """Without noise corpora, mix in generated noise (white to brown, drawn for each scene)."""
     simulated_rooms: SimulatedRooms | None = None
@@ -79,7 +93,7 @@ class DataConfig(Section):
     def _one_or_several(cls, value: Any) -> Any:
         if value is None:
             return ()
-        return (value,) if isinstance(value, str | Path) else value
+        return (value,) if isinstance(value, str | Path | dict | WeightedCorpus) else value
 
 
 class ReferenceNoise(Section):

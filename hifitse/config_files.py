@@ -11,12 +11,14 @@ from pydantic import ValidationError
 from hifitse.config import Config, DataConfig
 from hifitse.config_messages import Origins, lines_for
 from hifitse.config_overrides import apply_override
-from hifitse.config_tree import list_type
+from hifitse.config_tree import item_type, list_type, options
 from hifitse.config_yaml import read_yaml, write_yaml
 from hifitse.errors import ConfigError
 
 _PATH_LISTS = [
-    name for name, field in DataConfig.model_fields.items() if list_type(field.annotation) == tuple[Path, ...]
+    name
+    for name, field in DataConfig.model_fields.items()
+    if list_type(field.annotation) and Path in options(item_type(field.annotation, 0))
 ]
 
 
@@ -63,15 +65,20 @@ def _make_absolute(data: dict[str, Any], folder: Path) -> None:
     if not isinstance(section, dict):
         return
     for name in _PATH_LISTS:
-        paths = section.get(name)
-        if isinstance(paths, str):
-            section[name] = paths = [paths]
-        if isinstance(paths, list):
-            section[name] = [_absolute(path, folder) if isinstance(path, str) and path else path for path in paths]
+        entries = section.get(name)
+        if isinstance(entries, str | dict):
+            entries = [entries]
+        if isinstance(entries, list):
+            section[name] = [_absolute(entry, folder) for entry in entries]
 
 
-def _absolute(path: str, folder: Path) -> str:
-    expanded = os.path.expanduser(path)
+def _absolute(entry: Any, folder: Path) -> Any:
+    """Return a path, or a section with a path in it, with the path absolute; anything else as it is."""
+    if isinstance(entry, dict) and "path" in entry:
+        return {**entry, "path": _absolute(entry["path"], folder)}
+    if not isinstance(entry, str) or not entry:
+        return entry
+    expanded = os.path.expanduser(entry)
     # Not resolve(): a link to a corpus may move, and should be followed when the corpus is read.
     return expanded if os.path.isabs(expanded) else os.path.abspath(folder / expanded)
 

@@ -103,6 +103,8 @@ def _locate(error: ErrorDetails) -> _Found:
         found = tree.sections(annotation)
         if len(found) > 1:
             annotation = section = next(candidate for candidate in found if tree.kind_of(candidate) == part)
+        elif found and (others := tree.plain(annotation)):
+            annotation = found[0] if part == found[0].__name__ else others[0]
         elif found:
             section = found[0]
             path = (*path, part)

@@ -80,12 +80,15 @@ def _set(data: dict[str, Any], parts: list[str], text: str) -> KeyPath:
 
 def _position(items: list[Any], part: str) -> int:
     """Return where a list of sections has the one of that name, or of that number counted from 0."""
-    names = [str(item.get("name")) if isinstance(item, dict) else "" for item in items]
+    names = [
+        str(item["name"]) if isinstance(item, dict) and "name" in item else str(number)
+        for number, item in enumerate(items)
+    ]
     if part in names:
         return names.index(part)
     if part.isdecimal() and int(part) < len(items):
         return int(part)
-    raise _Problem(tree.unknown(f"name '{part}'", part, names))
+    raise _Problem(tree.unknown(f"entry '{part}'", part, names))
 
 
 def _typed(annotation: Any, raw: Any) -> Any:

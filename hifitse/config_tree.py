@@ -32,6 +32,11 @@ def sections(annotation: Any) -> list[type[Section]]:
     return [option for option in options(annotation) if isinstance(option, type) and issubclass(option, Section)]
 
 
+def plain(annotation: Any) -> list[Any]:
+    """Return the other alternatives, but null: what may stand instead of a section."""
+    return [option for option in options(annotation) if option is not type(None) and option not in sections(annotation)]
+
+
 def kind_of(section: type[Section]) -> str:
     """Return the ``kind`` that selects one of several sections, e.g. grid."""
     return str(get_args(section.model_fields["kind"].annotation)[0])

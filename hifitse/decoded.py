@@ -31,7 +31,7 @@ class DecodedRecordings:
         """Return a part of a recording, mono (n,); arguments and errors are those of `audio.read`."""
         whole = self._whole(recording, sample_rate, speed)
         if whole is None:
-            return audio.read(recording.path, sample_rate, start_seconds, num_samples, speed)
+            return audio.read(recording.path, sample_rate, start_seconds, num_samples, speed, recording.changed_ns)
         begin = audio.first_sample(recording.sample_rate, sample_rate, start_seconds, speed)
         return whole[begin:] if num_samples is None else whole[begin : begin + num_samples]
 
@@ -43,7 +43,7 @@ class DecodedRecordings:
         size_bytes = 4 * recording.seconds * sample_rate / speed
         if recording.seconds > MOST_SECONDS or size_bytes > self._most_bytes / 2:
             return None
-        whole = audio.read(recording.path, sample_rate, speed=speed)
+        whole = audio.read(recording.path, sample_rate, speed=speed, changed_ns=recording.changed_ns)
         whole.flags.writeable = False
         self._kept[key] = whole
         self._free_bytes -= whole.nbytes

@@ -14,7 +14,8 @@ import numpy as np
 from hifitse import audio
 from hifitse.config import SimulatedRooms
 from hifitse.errors import ConfigError, DataError
-from hifitse.scanning import Progress, cache_folder
+from hifitse.scan_cache import cache_folder
+from hifitse.scanning import Progress
 from hifitse.seeding import generator
 
 _SEED = 0

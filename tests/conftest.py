@@ -4,7 +4,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import h5py
+import numpy as np
 import pytest
+import soundfile as sf
 
 from hifitse.config import Config
 
@@ -23,6 +26,35 @@ def cache_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mon
 def demo_corpus() -> Path:
     """Real speech, noise and rooms at 16 kHz; four speakers."""
     return DEMO_CORPUS
+
+
+@pytest.fixture(scope="session")
+def hdf5_corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The bundled corpus as speech.h5, noise.h5 and rir.h5; tests copy what they change."""
+    root = tmp_path_factory.mktemp("hdf5")
+    for kind in ("speech", "noise", "rir"):
+        with h5py.File(root / f"{kind}.h5", "w") as file:
+            file.attrs["sample_rate"] = 16000
+            folders = sorted(path for path in (DEMO_CORPUS / kind).iterdir() if path.is_dir())
+            if kind == "speech":
+                file["speaker_ids"] = [folder.name for folder in folders]
+            for folder in folders:
+                fill_group(file.create_group(folder.name), sorted(folder.iterdir()))
+            if kind == "noise":
+                fill_group(file, sorted((DEMO_CORPUS / kind).iterdir()))
+            if kind == "rir":
+                fill_group(file.create_group("slr28"), sorted((DEMO_CORPUS / kind).iterdir()))
+    return root
+
+
+def fill_group(group: h5py.Group, paths: list[Path]) -> None:
+    """Put files into a group, as datasets 0, 1, ... of float32."""
+    recordings = [sf.read(path, dtype="float32")[0] for path in paths]
+    for number, samples in enumerate(recordings):
+        group[str(number)] = np.asarray(samples)
+    group.attrs["count"] = len(recordings)
+    group["durations"] = [len(samples) for samples in recordings]
+    group["filenames"] = [path.name for path in paths]
 
 
 @pytest.fixture

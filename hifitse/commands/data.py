@@ -1,19 +1,17 @@
-"""hifitse data: look at, and listen to, what the model gets."""
+"""hifitse data: look at, listen to, and convert what the model gets."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from hifitse.commands import data_pack, data_scan
 from hifitse.commands.options import ConfigOption, JsonOption, RunOption, SetOption, build_experiment, resolve
 from hifitse.console import out, print_json
 
-app = typer.Typer(help="Listen to what the model hears.", no_args_is_help=True)
-
-
-@app.callback()
-def _group() -> None:
-    """Keeps `preview` a subcommand while it is the only one."""
+app = typer.Typer(help="Count, hear and convert what the model gets.", no_args_is_help=True)
+app.command("scan")(data_scan.scan)
+app.command("pack")(data_pack.pack)
 
 
 @app.command("preview")

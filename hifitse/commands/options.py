@@ -1,5 +1,7 @@
 """The options that all commands share, and what they mean together."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,6 +15,7 @@ if TYPE_CHECKING:
     from hifitse.checkpoints import Checkpoint
     from hifitse.experiment import Experiment
     from hifitse.runs import Run
+    from hifitse.scanning import Progress
     from hifitse.state import TrainState
 
 DEFAULT_CONFIG = Path("configs/hifi_tse.yaml")
@@ -70,11 +73,10 @@ def load_checkpoint(run: "Run", source: str) -> "Checkpoint":
     return checkpoint
 
 
-def build_experiment(config: Config, device: str) -> "Experiment":
-    """Load corpus and objective, with progress and notes on stderr."""
+@contextmanager
+def progress_bar() -> Iterator["Progress"]:
+    """Yield a function of (done, in all, description), which shows a bar on a terminal."""
     from rich.progress import Progress, TaskID
-
-    from hifitse.experiment import Experiment, pick_device
 
     with Progress(console=err, transient=True, disable=not err.is_terminal) as bar:
         tasks: dict[str, TaskID] = {}
@@ -84,6 +86,14 @@ def build_experiment(config: Config, device: str) -> "Experiment":
                 tasks[description] = bar.add_task(description)
             bar.update(tasks[description], completed=done, total=total)
 
+        yield progress
+
+
+def build_experiment(config: Config, device: str) -> "Experiment":
+    """Load corpus and objective, with progress and notes on stderr."""
+    from hifitse.experiment import Experiment, pick_device
+
+    with progress_bar() as progress:
         experiment = Experiment.build(config, pick_device(device), progress)
     for note in experiment.corpus.notes:
         say(f"note: {note}")

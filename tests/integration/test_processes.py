@@ -26,7 +26,7 @@ try:
     main()
 except SystemExit:
     pass
-print([name for name in ("torch", "torchaudio", "scipy", "numpy", "tensorboard") if name in sys.modules])
+print([name for name in ("torch", "torchaudio", "scipy", "numpy", "h5py", "tensorboard") if name in sys.modules])
 """
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert shown.stdout.splitlines()[-1] == "[]"

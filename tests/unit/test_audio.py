@@ -89,6 +89,20 @@ def test_levels_above_full_scale_survive_writing(tmp_path: Path) -> None:
     np.testing.assert_array_equal(audio.read(tmp_path / "loud.wav", 8000), samples)
 
 
+@pytest.mark.parametrize("subtype", ["PCM_16", "PCM_24", "FLOAT"])
+def test_wav_files_read_the_bits_that_libsndfile_gives(tmp_path: Path, subtype: str) -> None:
+    samples = np.random.default_rng(0).uniform(-1, 1, (3000, 2))
+    sf.write(tmp_path / "a.wav", samples, 8000, subtype=subtype)
+    expected = sf.read(tmp_path / "a.wav", dtype="float32")[0].mean(axis=1, dtype=np.float32)
+    np.testing.assert_array_equal(audio.read(tmp_path / "a.wav", 8000), expected)
+
+
+def test_what_came_from_16_bits_is_written_back_to_the_bit(tmp_path: Path) -> None:
+    integers = np.arange(-32768, 32768, dtype=np.int16)
+    sf.write(tmp_path / "a.wav", integers, 8000)
+    np.testing.assert_array_equal(audio.to_16_bit(audio.read(tmp_path / "a.wav", 8000)), integers)
+
+
 def test_writing_into_no_folder_names_it(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"nowhere/a\.wav: cannot write"):
         audio.write(tmp_path / "nowhere" / "a.wav", np.zeros(3), 8000)

@@ -12,7 +12,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hifitse.config import Config
+from hifitse.config import Config, WeightedCorpus
 from hifitse.config_files import Change, config_changes, dump_config, from_data, load_config, to_data
 from hifitse.config_yaml import read_yaml, write_yaml
 from hifitse.errors import ConfigError
@@ -205,6 +205,15 @@ def test_bytes_that_are_no_text(folder: Path) -> None:
         ("absent_ratio: 0.2", "absent_ratio: x", "7: curriculum[1].absent_ratio: expected a number, got 'x'"),
         ("name: tp_ta", "name: TP", "6: curriculum[1].name: must be lower-case letters, digits, '-' and '_', got 'TP'"),
         ("speech: corpora/vctk", "speech: [a, 3]", "3: data.speech[1]: expected a path, got 3"),
+        ("speech: corpora/vctk", "speech: [a, {weight: 2}]", "3: data.speech[1].path: missing; Where the corpus is"),
+        ("speech: corpora/vctk", "speech: {path: a, weight: 0}", "3: data.speech[0].weight: must be above 0, got 0"),
+        ("speech: corpora/vctk", "speech: [{path: 3}]", "3: data.speech[0].path: expected a path, got 3"),
+        ("speech: corpora/vctk", "speech: [{path: a, wait: 2}]", "3: data.speech[0].wait: unknown key"),
+        (
+            "speech: corpora/vctk",
+            "speech: {path: a, weight: yes}",
+            "3: data.speech[0].weight: expected a number or null",
+        ),
         ("speech: corpora/vctk", "speech: []", "3: data.speech: expected at least 1 in the list, got 0"),
         (
             "  kind: grid",
@@ -228,7 +237,8 @@ def test_every_problem_has_its_line(folder: Path) -> None:
     assert sorted(complaints(text)) == [
         "11: loss.weight: unknown key; did you mean 'ta_weight'?",
         "13: train.learning_rate: expected a number, got 'x'",
-        "2: data.speech: missing; Speech corpora: folders laid out as <root>/<speaker>/**/<file>, or JSONL manifests.",
+        "2: data.speech: missing; Speech corpora: folders laid out as <root>/<speaker>/**/<file>, JSONL manifests, or "
+        "HDF5 files.",
         "3: data.speach: unknown key; did you mean 'speech'?",
     ]
 
@@ -263,6 +273,8 @@ def test_an_empty_file_says_what_is_missing(folder: Path) -> None:
         ("data.simulated_rooms=null", None),
         ("data.speech=/a", ["/a"]),
         ("data.speech=[/a, /2024]", ["/a", "/2024"]),
+        ("data.speech={path: /a, weight: 2}", [{"path": "/a", "weight": 2.0}]),
+        ("data.speech=[{path: /a, weight: 2}, /b]", [{"path": "/a", "weight": 2.0}, "/b"]),
         ("data.noise=[]", []),
         ("data.exclude=*.x", ["*.x"]),
         ("model.reinject_at=2", [2]),
@@ -286,6 +298,18 @@ def test_overrides_of_paths_start_from_the_working_directory(folder: Path) -> No
     assert load("data.speech=here").data.speech == (folder / "here",)
     assert load("data.speech=[here, 2024]").data.speech == (folder / "here", folder / "2024")
     assert load("data={speech: here}").data.speech == (folder / "here",)
+
+
+def test_corpora_with_weights_read_as_others_do(folder: Path) -> None:
+    speech = "speech: [corpora/vctk, {path: ../b, weight: 2}, {path: ~/c}]"
+    (folder / "configs/basic.yaml").write_text(BASIC.replace("speech: corpora/vctk", speech))
+    config = load("data.noise={path: here, weight: 0.5}")
+    weighted = (WeightedCorpus(path=folder / "b", weight=2), WeightedCorpus(path=Path.home() / "c"))
+    assert config.data.speech == (folder / "configs/corpora/vctk", *weighted)
+    assert config.data.noise == (WeightedCorpus(path=folder / "here", weight=0.5),)
+    (folder / "dumped.yaml").write_text(dump_config(config))
+    assert load_config(folder / "dumped.yaml") == config
+    assert load("data.speech.1.weight=3").data.speech[1] == WeightedCorpus(path=folder / "b", weight=3)
 
 
 def test_another_kind_starts_from_its_defaults(folder: Path) -> None:
@@ -316,11 +340,13 @@ def test_the_last_override_wins(folder: Path) -> None:
         ("model.lstm_hiden=3", "--set model.lstm_hiden=3: unknown key; did you mean 'lstm_hidden'?"),
         ("seed.x=1", "--set seed.x=1: seed is a whole number, it has no key 'x'"),
         ("mixing.sir_db.0=1", "--set mixing.sir_db.0=1: mixing.sir_db is a list of 2, it has no key '0'"),
+        ("data.speech.3=x", "--set data.speech.3=x: unknown entry '3'; known here: 0"),
+        ("data.speech.0.weight=2", "--set data.speech.0.weight=2: data.speech.0 must be a path or a section of 'key: "),
         ("train.batch_size=many", "--set train.batch_size=many: expected a whole number, got 'many'"),
         ("train.batch_size=", "--set train.batch_size=: expected a whole number, got ''"),
         ("train.batch_size=null", "--set train.batch_size=null: expected a whole number, not null"),
         ("curriculum.tp.name=null", "--set curriculum.tp.name=null: expected text, not null"),
-        ("health.guards.low.below=1", "--set health.guards.low.below=1: unknown name 'low'; known here: level_low, l"),
+        ("health.guards.low.below=1", "--set health.guards.low.below=1: unknown entry 'low'; known here: level_low"),
         ("health.guards.level_low.above=1", "--set health.guards.level_low.above=1: health.guards[0]: guard level_low"),
         ("data.noise=null", "--set data.noise=null: expected a list, not null; [] is the empty list"),
         ("train.batch_size=true", "--set train.batch_size=true: expected a whole number, got 'true'"),
@@ -328,8 +354,8 @@ def test_the_last_override_wins(folder: Path) -> None:
         ("mixing.sir_db=3", "--set mixing.sir_db=3: expected a list of 2, got '3'"),
         ("mixing.sir_db=[1, 2", "--set mixing.sir_db=[1, 2: value:1: not valid YAML"),
         ("mixing.sir_db=[2, 1]", "--set mixing.sir_db=[2, 1]: a range goes from low to high"),
-        ("curriculum.tpp.until=3", "--set curriculum.tpp.until=3: unknown name 'tpp'; did you mean 'tp'?"),
-        ("curriculum.5.until=3", "--set curriculum.5.until=3: unknown name '5'; known here: tp, tp_ta"),
+        ("curriculum.tpp.until=3", "--set curriculum.tpp.until=3: unknown entry 'tpp'; did you mean 'tp'?"),
+        ("curriculum.5.until=3", "--set curriculum.5.until=3: unknown entry '5'; known here: tp, tp_ta"),
         ("curriculum.tp.until=x", "--set curriculum.tp.until=x: curriculum[0].until: expected a whole number or null"),
         ("model.kind=grit", "--set model.kind=grit: expected 'grid' or 'compact', got 'grit'"),
         ("model={hidden: 3}", "--set model={hidden: 3}: model.kind: expected 'grid' or 'compact', but it is missing"),

@@ -1,0 +1,44 @@
+"""What scans found out before, kept in the cache folder. A cache that cannot be read or written is no error."""
+
+import hashlib
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+_VERSION = 1
+
+
+def cache_folder() -> Path:
+    """Return the folder for what can be computed again: $XDG_CACHE_HOME/hifitse, or ~/.cache/hifitse."""
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "hifitse"
+
+
+class ScanCache:
+    """The content, made of plain values, that was last saved for one root."""
+
+    def __init__(self, root: Path, kind: str) -> None:
+        """Load it; `content` is None where there is none, or one of another kind."""
+        digest = hashlib.blake2b(str(root.resolve()).encode(), digest_size=12).hexdigest()
+        self._path = cache_folder() / f"{kind}-{digest}.json"
+        self.content: Any = None
+        try:
+            stored = json.loads(self._path.read_bytes())
+            if stored["version"] == _VERSION:
+                self.content = stored["files"]
+        except (OSError, ValueError, KeyError, TypeError):
+            pass
+
+    def save(self, content: Any) -> None:
+        if content == self.content:
+            return
+        text = json.dumps({"version": _VERSION, "files": content})
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.NamedTemporaryFile("w", dir=self._path.parent, suffix=".tmp", delete=False) as file:
+                file.write(text)
+            os.replace(file.name, self._path)
+        except OSError:
+            pass
