@@ -66,7 +66,7 @@ def _parent(fork: Summary, places: Mapping[Path, Summary]) -> Path | None:
     def has_it(run: Summary) -> bool:
         return run is not fork and step in run.checkpoints and _digest(Run(run.path), step) == digest
 
-    named = places.get(Path(fork.origin["run"]).resolve())
+    named = places.get(Path(fork.origin["source"]).resolve())
     if named and has_it(named):
         return named.path
     for run in places.values():

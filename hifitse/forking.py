@@ -23,7 +23,7 @@ def fork(source: Run, file: Path, checkpoint: Checkpoint, target: Run) -> None:
         for row in source.read_metrics():
             if row["step"] <= step:
                 target.append_metrics(row)
-    origin = {"run": str(source.path), "step": step, "digest": checkpoint.digest}
+    origin = {"source": str(source.path), "step": step, "digest": checkpoint.digest}
     write_text(target.origin_path, json.dumps(origin, indent=2) + "\n")
     copy.parent.mkdir(parents=True, exist_ok=True)
     temporary = copy.with_name(f".{copy.name}.tmp")

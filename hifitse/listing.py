@@ -151,7 +151,7 @@ def _read_origin(run: Run) -> dict[str, Any] | None:
     if not run.origin_path.exists():
         return None
     origin = json.loads(run.origin_path.read_text())
-    return {"run": str(origin["run"]), "step": int(origin["step"]), "digest": str(origin["digest"])}
+    return {"source": str(origin["source"]), "step": int(origin["step"]), "digest": str(origin["digest"])}
 
 
 def _measure(folder: Path, summary: Summary) -> None:

@@ -33,8 +33,8 @@ def import_checkpoint(
         target.require_new()
         target.set_aside_after(0)
         target.write_config(settings)
-        origin = {"file": file.name, "digest": original.digest, "step": step}
-        write_text(target.path / "imported.json", json_text.dumps(origin) + "\n")
+        origin = {"source": file.name, "digest": original.digest, "step": step}
+        write_text(target.origin_path, json_text.dumps(origin) + "\n")
         checkpoints.save(target.checkpoint_path(step), converted.header, converted.tensors)
     for note in converted.notes:
         say(f"note: {note}")

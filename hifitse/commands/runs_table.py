@@ -52,7 +52,7 @@ def _name(member: Member, folder: Path) -> str:
     base = member.parent.parent if member.parent else folder
     name = escape(str(path.relative_to(base)) if path.is_relative_to(base) and path != base else path.name)
     if origin and not member.parent:
-        name += f" (from {escape(origin['run'])})"
+        name += f" (from {escape(origin['source'])})"
     branches = ["  " if is_last else "│ " for is_last in member.is_last[:-1]]
     branches += ["└─" if is_last else "├─" for is_last in member.is_last[-1:]]
     return "".join(branches) + name

@@ -52,8 +52,8 @@ def test_the_imported_network_computes_what_the_original_computes(imported: Run)
 def test_the_run_knows_where_it_comes_from(cli: Cli, tmp_path: Path) -> None:
     outcome = cli("import", CHECKPOINT, "--config", CONFIG, "--run", tmp_path / "old", "--json")
     digest = hashlib.sha256(CHECKPOINT.read_bytes()).hexdigest()
-    origin = json.loads((tmp_path / "old" / "imported.json").read_text())
-    assert origin == {"file": CHECKPOINT.name, "digest": digest, "step": 200_000}
+    origin = json.loads((tmp_path / "old" / "origin.json").read_text())
+    assert origin == {"source": CHECKPOINT.name, "digest": digest, "step": 200_000}
     assert load(Run(tmp_path / "old").checkpoint_path(200_000)).header.parent == digest
     said = json.loads(outcome.out)
     assert origin.items() <= said.items()

@@ -142,7 +142,7 @@ def test_forks_stand_under_their_origin_also_when_it_was_renamed_or_is_gone(tmp_
 def test_origins_that_contradict_each_other_hide_no_run(tmp_path: Path) -> None:
     for name, other in (("a", "b"), ("b", "a"), ("c", "c")):
         run = make(tmp_path / name)
-        run.origin_path.write_text(json.dumps({"run": str(tmp_path / other), "step": 1, "digest": "x"}))
+        run.origin_path.write_text(json.dumps({"source": str(tmp_path / other), "step": 1, "digest": "x"}))
     assert sorted(name for name, _, _ in family(tmp_path)) == ["a", "b", "c"]
 
 
@@ -196,7 +196,7 @@ def test_a_hundred_runs_are_listed_in_no_time(tmp_path: Path) -> None:
     base = make(tmp_path / "base", *range(10, 110, 10))
     for number in range(100):
         path = shutil.copytree(base.path, tmp_path / f"run{number:02d}", copy_function=os.link)
-        origin = {"run": str(base.path), "step": 10, "digest": checkpoints.load_header(base.checkpoint_path(10))[1]}
+        origin = {"source": str(base.path), "step": 10, "digest": checkpoints.load_header(base.checkpoint_path(10))[1]}
         (path / "origin.json").write_text(json.dumps(origin))
     started = time.perf_counter()
     assert len(forest([summarize(path) for path in find_runs(tmp_path)])) == 101
