@@ -5,7 +5,7 @@ import os
 import shutil
 from pathlib import Path
 
-from hifitse.checkpoints import Checkpoint, fsync_directory
+from hifitse.checkpoints import Checkpoint, fsync_path
 from hifitse.runs import Run, write_text
 
 
@@ -33,4 +33,4 @@ def fork(source: Run, file: Path, checkpoint: Checkpoint, target: Run) -> None:
     except OSError:
         shutil.copyfile(file, temporary)
     temporary.replace(copy)
-    fsync_directory(copy.parent)
+    fsync_path(copy.parent)

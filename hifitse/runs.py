@@ -26,6 +26,7 @@ from hifitse import checkpoints
 from hifitse.config import Config
 from hifitse.config_files import dump_config
 from hifitse.errors import CheckpointError, UsageError
+from hifitse.journal import append_rows, lines, read_rows
 
 
 @dataclass(frozen=True)
@@ -149,18 +150,15 @@ class Run:
         return path.exists() and checkpoints.load_header(path)[1] == checkpoint.digest
 
     def append_metrics(self, row: dict[str, Any]) -> None:
-        _append_row(self.metrics_path, row)
+        append_rows(self.metrics_path, [row])
 
     def read_metrics(self) -> list[dict[str, Any]]:
-        """Return the rows of the metrics log; a last line cut by a crash is left out."""
-        return _rows(self.metrics_path)
-
-    def append_event(self, row: dict[str, Any]) -> None:
-        _append_row(self.events_path, row)
+        """Return the rows of the metrics log; lines cut by a crash are left out."""
+        return read_rows(self.metrics_path)
 
     def read_events(self) -> list[dict[str, Any]]:
         """Return what happened to the run, oldest first."""
-        return _rows(self.events_path)
+        return read_rows(self.events_path)
 
     def write_exam(self, step: int, exam: dict[str, Any]) -> None:
         write_text(self.exam_path(step), json.dumps(exam))
@@ -179,6 +177,14 @@ class Run:
                 f"{self.exam_path(step)}: unreadable ({error}); repeat it with hifitse validate --from {step}"
             ) from error
         return data
+
+    def remove_leftovers(self) -> list[str]:
+        """Remove the temporary files of writes that were killed, and return their names; the caller holds the lock."""
+        folders = [self.path, self.path / "checkpoints", self.path / "exams", *(self.path / "abandoned").glob("*")]
+        leftovers = [file for folder in folders for file in sorted(folder.glob(".*.tmp"))]
+        for file in leftovers:
+            file.unlink(missing_ok=True)
+        return [str(file.relative_to(self.path)) for file in leftovers]
 
     def new_abandoned_folder(self) -> Path:
         """Make the next folder of ``abandoned/``."""
@@ -205,12 +211,12 @@ class Run:
         if not newer and len(kept) == len(rows):
             return None
         folder = folder or self.new_abandoned_folder()
-        write_text(folder / "metrics.jsonl", _lines(row for row in rows if row["step"] > step))
+        write_text(folder / "metrics.jsonl", lines(row for row in rows if row["step"] > step))
         for path in newer:
             target = folder / path.relative_to(self.path)
             target.parent.mkdir(exist_ok=True)
             path.rename(target)
-        write_text(self.metrics_path, _lines(kept))
+        write_text(self.metrics_path, lines(kept))
         return folder
 
     @contextmanager
@@ -238,26 +244,16 @@ def write_text(path: Path, text: str) -> None:
     """Write a file so that a crash leaves the old one or the new one, never a part."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.tmp")
-    with temporary.open("w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    try:
+        with temporary.open("w") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
 
 
 def _steps(folder: Path, suffix: str) -> list[int]:
     return sorted(int(path.stem.removeprefix("step_")) for path in folder.glob(f"step_????????{suffix}"))
-
-
-def _append_row(path: Path, row: dict[str, Any]) -> None:
-    with path.open("a") as file:
-        file.write(json.dumps(row) + "\n")
-
-
-def _rows(path: Path) -> list[dict[str, Any]]:
-    lines = path.read_text().splitlines() if path.exists() else []
-    return [json.loads(line) for line in lines if line.endswith("}")]
-
-
-def _lines(rows: Any) -> str:
-    return "".join(json.dumps(row) + "\n" for row in rows)

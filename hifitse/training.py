@@ -9,11 +9,10 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from hifitse import checkpoints
 from hifitse.batches import MicroBatch, of_next_step, step_counts
 from hifitse.config import TrainConfig
 from hifitse.curriculum import phase_at
-from hifitse.errors import Interrupted
+from hifitse.errors import CheckpointError, Interrupted
 from hifitse.events import Events
 from hifitse.experiment import Experiment
 from hifitse.gradient_watch import Skip
@@ -23,8 +22,9 @@ from hifitse.metrics import rms
 from hifitse.metrics_log import MetricsLog
 from hifitse.recovery import Alarm, judge_exam, judge_step, readings, recover
 from hifitse.runs import Run
+from hifitse.saving import Saver
 from hifitse.schedule import ema_decay, is_due, learning_rate
-from hifitse.state import TrainState, header, to_tensors, update_ema
+from hifitse.state import TrainState, update_ema
 from hifitse.validation import Exam, exam_digest, validate
 
 
@@ -119,11 +119,14 @@ def train(
         The state at the end: another one than was given, if a guard sent it back.
 
     Raises:
+        CheckpointError: the state could not be saved, in many attempts.
         Interrupted: a signal arrived; the state is saved.
         StoppedError: a guard stopped the run; the state is saved.
     """
     events = Events(run, display.message)
     digest = exam_digest(experiment)
+    if leftovers := run.remove_leftovers():
+        events.note("cleaned", state.step, f"removed what a killed process had not finished: {', '.join(leftovers)}")
     events.add("resumed" if state.parent else "started", state.step, f"training from step {state.step}")
     while True:
         try:
@@ -152,10 +155,12 @@ def _train(
     config = experiment.config
     phase_ends = {phase.until for phase in config.curriculum}
     batches = _Timed(experiment.training_batches(state.step, stop_at))
-    with contextlib.closing(MetricsLog(run, state.step)) as log, contextlib.closing(batches):
-        if _exam_due(state.step, config.train):
-            if not run.exam_path(state.step).exists():
-                examine(state, experiment, run, log, display)
+    with (
+        contextlib.closing(MetricsLog(run, state.step)) as log,
+        contextlib.closing(batches),
+        Saver(run, experiment, events, log.rows) as saver,
+    ):
+        if _exam_due(state.step, config.train) and examine_again(state, experiment, run, log, display, events):
             judge_exam(state, experiment, run, events)
         while state.step < stop_at:
             started, waited = time.perf_counter(), batches.waited_seconds
@@ -168,29 +173,44 @@ def _train(
             exam_due = _exam_due(state.step, config.train)
             save_due = is_due(state.step, config.train.checkpoint_every) or state.step in phase_ends
             if alarm or interrupts.received or exam_due or save_due or state.step == stop_at:
-                save(state, experiment, run)
+                saver.save(state)
+            saver.tend()
             if alarm:
                 raise alarm
-            if exam_due:
-                examine(state, experiment, run, log, display)
+            if exam_due and examine(state, experiment, run, log, display, events):
                 judge_exam(state, experiment, run, events)
             if interrupts.received:
                 raise Interrupted(f"interrupted after step {state.step}; the state is saved", interrupts.received)
 
 
-def save(state: TrainState, experiment: Experiment, run: Run) -> None:
-    """Write the checkpoint of the state's step; from then on it is the parent of the next one."""
-    fingerprint = experiment.corpus.fingerprint
-    path = run.checkpoint_path(state.step)
-    state.parent = checkpoints.save(path, header(state, experiment.config, fingerprint), to_tensors(state))
-
-
-def examine(state: TrainState, experiment: Experiment, run: Run, log: MetricsLog, display: Display) -> None:
-    """Let the weights sit the exam, and keep the result."""
+def examine(
+    state: TrainState, experiment: Experiment, run: Run, log: MetricsLog, display: Display, events: Events
+) -> bool:
+    """Let the weights sit the exam, and keep the result; tell whether it could be kept."""
     exam = validate(state.ema, state.model, experiment, state.step, display.exam_progress)
-    run.write_exam(exam.step, exam.to_json())
-    log.exam(exam)
     display.exam(exam)
+    try:
+        run.write_exam(exam.step, exam.to_json())
+    except OSError as error:
+        message = f"{run.exam_path(exam.step)}: could not be written ({error.strerror}); free the disk or mend the "
+        message += f"folder, then repeat it with hifitse validate --run {run.argument} --from {exam.step}"
+        events.add("exam_failed", exam.step, message)
+        return False
+    log.exam(exam)
+    return True
+
+
+def examine_again(
+    state: TrainState, experiment: Experiment, run: Run, log: MetricsLog, display: Display, events: Events
+) -> bool:
+    """Do what a process that was killed in the exam of the state's step has left to do."""
+    try:
+        exam = Exam.from_json(run.read_exam(state.step))
+    except CheckpointError:
+        return examine(state, experiment, run, log, display, events)
+    if not any(row["kind"] == "exam" and row["step"] == state.step for row in run.read_metrics()):
+        log.exam(exam)
+    return True
 
 
 def _exam_due(step: int, config: TrainConfig) -> bool:
