@@ -6,7 +6,7 @@ INSTALLED := $(VENV)/.installed
 DEMO := --config configs/demo.yaml
 EXAMPLE := runs/demo/example
 
-.PHONY: demo test lint format bench clean
+.PHONY: demo test torture lint format bench clean
 
 $(INSTALLED): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -23,6 +23,10 @@ demo: $(INSTALLED)
 
 test: $(INSTALLED)
 	$(BIN)/pytest
+
+# 200 trainings killed at random moments, each resumed: many minutes.
+torture: $(INSTALLED)
+	$(BIN)/pytest -m torture -rP
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

@@ -186,6 +186,12 @@ class Run:
             file.unlink(missing_ok=True)
         return [str(file.relative_to(self.path)) for file in leftovers]
 
+    def is_examined(self, step: int) -> bool:
+        """Tell whether the exam of a step is complete: a killed one may have left its result without its row."""
+        return self.exam_path(step).exists() and any(
+            row["step"] == step and row.get("kind") == "exam" for row in self.read_metrics()
+        )
+
     def new_abandoned_folder(self) -> Path:
         """Make the next folder of ``abandoned/``."""
         root = self.path / "abandoned"

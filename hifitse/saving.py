@@ -5,6 +5,7 @@ A checkpoint counts as saved once its file is in place, verified; nothing here c
 
 import contextlib
 import time
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,7 +49,7 @@ class Saver:
 
     def __init__(self, run: Run, experiment: Experiment, events: Events, rows: Journal) -> None:
         self.run, self.experiment, self.events, self.rows = run, experiment, events, rows
-        self.host_memory: dict[str, Tensor] = {}
+        self.host = _HostMemory(experiment.device)
         self.copy: Copy | None = None
         """What is not in place yet."""
         self.attempt: Future[str] | None = None
@@ -79,7 +80,7 @@ class Saver:
         """
         self._finish_attempt()
         head = header(state, self.experiment.config, self.experiment.corpus.fingerprint)
-        self.copy = Copy(state, self.run.checkpoint_path(state.step), head, self._on_host(to_tensors(state)))
+        self.copy = Copy(state, self.run.checkpoint_path(state.step), head, self.host.copy(to_tensors(state)))
         self._begin_attempt()
 
     def tend(self) -> None:
@@ -153,15 +154,35 @@ class Saver:
         self.events.add_end("failed", copy.header.step, message)
         return CheckpointError(message)
 
-    def _on_host(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Copy tensors to memory that is allocated once: the system's fresh pages would cost more than the copying."""
-        for name, tensor in tensors.items():
-            if name not in self.host_memory:
-                self.host_memory[name] = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=tensor.is_cuda)
-            self.host_memory[name].copy_(tensor, non_blocking=True)
-        if self.experiment.device.type == "cuda":
-            torch.cuda.synchronize(self.experiment.device)
-        return {name: self.host_memory[name] for name in tensors}
+
+class _HostMemory:
+    """Memory for the copies, allocated once: to get it from the system each time would cost more than the copying."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self.tensors: dict[str, Tensor] = {}
+
+    def copy(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Return copies, which last until the next call."""
+        with _one_thread():
+            for name, tensor in tensors.items():
+                if name not in self.tensors:
+                    self.tensors[name] = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=tensor.is_cuda)
+                self.tensors[name].copy_(tensor, non_blocking=True)
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+        return {name: self.tensors[name] for name in tensors}
+
+
+@contextlib.contextmanager
+def _one_thread() -> Iterator[None]:
+    """Thousands of small copies are done before the threads of each have met, where the cores are busy."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _write(copy: Copy, rows: Path) -> str:

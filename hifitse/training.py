@@ -12,7 +12,7 @@ from torch import Tensor
 from hifitse.batches import MicroBatch, of_next_step, step_counts
 from hifitse.config import TrainConfig
 from hifitse.curriculum import phase_at
-from hifitse.errors import CheckpointError, Interrupted
+from hifitse.errors import Interrupted
 from hifitse.events import Events
 from hifitse.experiment import Experiment
 from hifitse.gradient_watch import Skip
@@ -160,8 +160,9 @@ def _train(
         contextlib.closing(batches),
         Saver(run, experiment, events, log.rows) as saver,
     ):
-        if _exam_due(state.step, config.train) and examine_again(state, experiment, run, log, display, events):
-            judge_exam(state, experiment, run, events)
+        if _exam_due(state.step, config.train):
+            if run.is_examined(state.step) or examine(state, experiment, run, log, display, events):
+                judge_exam(state, experiment, run, events)
         while state.step < stop_at:
             started, waited = time.perf_counter(), batches.waited_seconds
             result = train_step(state, of_next_step(batches), experiment)
@@ -197,19 +198,6 @@ def examine(
         events.add("exam_failed", exam.step, message)
         return False
     log.exam(exam)
-    return True
-
-
-def examine_again(
-    state: TrainState, experiment: Experiment, run: Run, log: MetricsLog, display: Display, events: Events
-) -> bool:
-    """Do what a process that was killed in the exam of the state's step has left to do."""
-    try:
-        exam = Exam.from_json(run.read_exam(state.step))
-    except CheckpointError:
-        return examine(state, experiment, run, log, display, events)
-    if not any(row["kind"] == "exam" and row["step"] == state.step for row in run.read_metrics()):
-        log.exam(exam)
     return True
 
 
