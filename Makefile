@@ -40,6 +40,7 @@ format: $(INSTALLED)
 bench: $(INSTALLED)
 	$(BIN)/python benchmarks/loader.py
 	$(BIN)/python benchmarks/full_model.py
+	$(BIN)/python benchmarks/saving.py
 
 clean:
 	rm -rf $(VENV) build *.egg-info

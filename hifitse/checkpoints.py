@@ -77,10 +77,11 @@ def save(path: Path, header: Header, tensors: dict[str, torch.Tensor]) -> str:
         safetensors.torch.save_file(tensors, temporary, {"hifitse": text, "digest": digest})
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
-            # Else the disk would not be read back, only what the system remembers of it.
-            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+            with contextlib.suppress(OSError):
+                # Else not the disk would be read back, only what the system remembers of it.
+                os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
         load(temporary)
-        temporary.chmod(0o666 & ~_umask())
+        temporary.chmod(0o666 & ~_UMASK)
         temporary.replace(path)
         fsync_path(path.parent)
     except (OSError, safetensors.SafetensorError, CheckpointError) as error:
@@ -169,7 +170,6 @@ def _text_digest(text: str) -> str:
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+# Read once, at the start: to read it is to set it, for all threads.
+_UMASK = os.umask(0)
+os.umask(_UMASK)

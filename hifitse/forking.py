@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 from hifitse.checkpoints import Checkpoint, fsync_path
+from hifitse.journal import lines
 from hifitse.runs import Run, write_text
 
 
@@ -20,9 +21,8 @@ def fork(source: Run, file: Path, checkpoint: Checkpoint, target: Run) -> None:
         for exam_step in source.exam_steps():
             if exam_step <= step:
                 target.write_exam(exam_step, source.read_exam(exam_step))
-        for row in source.read_metrics():
-            if row["step"] <= step:
-                target.append_metrics(row)
+        # Written as a whole: a fork that was killed may be repeated.
+        write_text(target.metrics_path, lines(row for row in source.read_metrics() if row["step"] <= step))
     origin = {"run": str(source.path), "step": step, "digest": checkpoint.digest}
     write_text(target.origin_path, json.dumps(origin, indent=2) + "\n")
     copy.parent.mkdir(parents=True, exist_ok=True)

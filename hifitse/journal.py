@@ -1,5 +1,6 @@
 """Logs of JSON rows, one a line, only ever appended to: metrics.jsonl and events.jsonl."""
 
+import contextlib
 import errno
 import json
 import os
@@ -19,10 +20,8 @@ class Journal:
 
     def append(self, row: Row) -> None:
         self.waiting.append(row)
-        try:
+        with contextlib.suppress(OSError):
             self.flush()
-        except OSError:
-            pass
 
     def flush(self) -> None:
         """Write what waits.
@@ -37,13 +36,13 @@ class Journal:
 
 def append_rows(path: Path, rows: Iterable[Row]) -> None:
     """Append all of these rows or, with an OSError, none; on a line of their own, whatever a crash has left."""
-    data = lines(rows).encode()
-    with path.open("ab+", buffering=0) as file:
-        end = file.seek(0, os.SEEK_END)
-        if end:
-            file.seek(-1, os.SEEK_END)
-            if file.read(1) != b"\n":
-                data = b"\n" + data
+    append_bytes(path, (b"" if _ends_with_line(path) else b"\n") + lines(rows).encode())
+
+
+def append_bytes(path: Path, data: bytes) -> None:
+    """Append all of these bytes or, with an OSError, none."""
+    with path.open("ab", buffering=0) as file:
+        end = file.tell()
         if file.write(data) < len(data):
             file.truncate(end)
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
@@ -57,6 +56,14 @@ def read_rows(path: Path) -> list[Row]:
 
 def lines(rows: Iterable[Row]) -> str:
     return "".join(json.dumps(row) + "\n" for row in rows)
+
+
+def _ends_with_line(path: Path) -> bool:
+    if not path.exists() or path.stat().st_size == 0:
+        return True
+    with path.open("rb") as file:
+        file.seek(-1, os.SEEK_END)
+        return file.read() == b"\n"
 
 
 def _parsed(line: str) -> Row | None:

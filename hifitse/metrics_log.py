@@ -1,14 +1,16 @@
 """The log of a training: metrics.jsonl for machines, TensorBoard for eyes."""
 
+import contextlib
+import io
 import time
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from tensorboard.compat.proto.event_pb2 import Event, SessionLog
 from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.summary.writer.record_writer import RecordWriter
 
-from hifitse.journal import Journal
+from hifitse.journal import Journal, append_bytes
 from hifitse.runs import Run
 from hifitse.validation import Exam
 
@@ -30,9 +32,6 @@ class MetricsLog:
         self.board.show(exam.step, {f"exam/{name}": value for name, value in exam.metrics.items()})
         self.board.show(exam.step, {f"exam_raw/{name}": value for name, value in exam.raw_metrics.items()})
 
-    def close(self) -> None:
-        self.board.close()
-
 
 class _Board:
     """TensorBoard's log. It only shows what metrics.jsonl says: what a full disk does not take is not shown.
@@ -41,26 +40,16 @@ class _Board:
     """
 
     def __init__(self, folder: Path, step: int) -> None:
-        self.folder = folder
+        self.path = folder / f"events.out.tfevents.{time.time():.6f}"
         # What was shown after this step is of an abandoned line.
         self.opening = [Event(file_version="brain.Event:2"), Event(step=step + 1, session_log=SessionLog(status=1))]
-        self.file: BinaryIO | None = None
 
     def show(self, step: int, values: dict[str, float]) -> None:
         summary = Summary(value=[Summary.Value(tag=name, simple_value=value) for name, value in values.items()])
-        events = [Event(wall_time=time.time(), step=step, summary=summary)]
-        try:
-            if self.file is None:
-                self.folder.mkdir(exist_ok=True)
-                self.file = (self.folder / f"events.out.tfevents.{time.time():.6f}").open("xb", buffering=0)
-                events = self.opening + events
-            for event in events:
-                RecordWriter(self.file).write(event.SerializeToString())
-        except OSError:
-            # A record that was cut would hide all after it: go on in another file.
-            self.close()
-
-    def close(self) -> None:
-        if self.file is not None:
-            self.file.close()
-            self.file = None
+        records = io.BytesIO()
+        for event in [*self.opening, Event(wall_time=time.time(), step=step, summary=summary)]:
+            RecordWriter(records).write(event.SerializeToString())
+        with contextlib.suppress(OSError):
+            self.path.parent.mkdir(exist_ok=True)
+            append_bytes(self.path, records.getvalue())
+            self.opening = []

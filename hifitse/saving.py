@@ -79,6 +79,9 @@ class Saver:
             CheckpointError: too many attempts have failed, see `tend`.
         """
         self._finish_attempt()
+        if self.copy:
+            old = self.copy.header.step
+            self.events.add("save_failed", old, f"the checkpoint of step {old} is given up for that of {state.step}")
         head = header(state, self.experiment.config, self.experiment.corpus.fingerprint)
         self.copy = Copy(state, self.run.checkpoint_path(state.step), head, self.host.copy(to_tensors(state)))
         self._begin_attempt()
@@ -116,8 +119,8 @@ class Saver:
             self.rows.flush()
         except OSError as error:
             self._fail(self.copy, f"{self.rows.path}: could not be written ({error.strerror}); free the disk")
-            return
-        self.attempt = self.thread.submit(_write, self.copy, self.rows.path)
+        else:
+            self.attempt = self.thread.submit(_write, self.copy, self.rows.path)
 
     def _finish_attempt(self) -> None:
         """Wait for the attempt in flight, if there is one, and take note of how it ended."""
@@ -127,7 +130,7 @@ class Saver:
         self.attempt = None
         try:
             copy.state.parent = attempt.result()
-        except CheckpointError as error:
+        except (CheckpointError, OSError) as error:
             self._fail(copy, str(error))
             return
         if self.num_failed:

@@ -155,11 +155,8 @@ def _train(
     config = experiment.config
     phase_ends = {phase.until for phase in config.curriculum}
     batches = _Timed(experiment.training_batches(state.step, stop_at))
-    with (
-        contextlib.closing(MetricsLog(run, state.step)) as log,
-        contextlib.closing(batches),
-        Saver(run, experiment, events, log.rows) as saver,
-    ):
+    log = MetricsLog(run, state.step)
+    with contextlib.closing(batches), Saver(run, experiment, events, log.rows) as saver:
         if _exam_due(state.step, config.train):
             if run.is_examined(state.step) or examine(state, experiment, run, log, display, events):
                 judge_exam(state, experiment, run, events)

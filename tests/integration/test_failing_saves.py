@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from conftest import TINY, Cli
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from hifitse import checkpoints, saving, training
 from hifitse.checkpoints import load_header
@@ -161,6 +162,8 @@ def test_the_training_goes_on_and_the_checkpoint_comes_when_the_trouble_is_over(
     assert "the checkpoint of step 6 is not saved (attempt 1 of 20)" in outcome.err
     assert str(run.checkpoint_path(6)) in outcome.err or str(run.metrics_path) in outcome.err
     assert trouble.says in outcome.err and "free the disk" in outcome.err
+    shown = EventAccumulator(str(run.path / "tensorboard")).Reload().Scalars("train/loss")
+    assert shown[-1].step == 12, "TensorBoard can read on behind the gap"
     assert events(run, "save_failed") and [event["step"] for event in events(run, "saved")] == [6]
     assert_equal(run, trained)
 
