@@ -56,6 +56,8 @@ class Saver:
         """To save that copy; None between attempts."""
         self.num_failed = 0
         """Attempts in a row."""
+        self.reason = ""
+        """Why the last of them failed."""
         self.next_attempt_at = 0.0
 
     def __enter__(self) -> "Saver":
