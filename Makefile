@@ -6,7 +6,7 @@ INSTALLED := $(VENV)/.installed
 DEMO := --config configs/demo.yaml
 EXAMPLE := runs/demo/example
 
-.PHONY: demo collapse test lint format bench clean
+.PHONY: demo collapse test torture lint format bench clean
 
 $(INSTALLED): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -28,6 +28,10 @@ collapse: $(INSTALLED)
 test: $(INSTALLED)
 	$(BIN)/pytest
 
+# 200 trainings killed at random moments, each resumed: many minutes.
+torture: $(INSTALLED)
+	$(BIN)/pytest -m torture -rP
+
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -42,6 +46,7 @@ bench: $(INSTALLED)
 	$(BIN)/python benchmarks/stores.py
 	$(BIN)/python benchmarks/full_model.py
 	$(BIN)/python benchmarks/import_checkpoint.py
+	$(BIN)/python benchmarks/saving.py
 
 clean:
 	rm -rf $(VENV) build *.egg-info

@@ -26,7 +26,7 @@ from collapse_figure import draw
 from hifitse.config_files import load_config
 from hifitse.config_health import Guard, HealthConfig
 from hifitse.health import Reading, judge
-from hifitse.recovery import readings
+from hifitse.history import readings
 from hifitse.runs import Run
 
 CONFIG = Path(__file__).parents[1] / "configs" / "collapse.yaml"

@@ -1,12 +1,16 @@
 """A checkpoint is one safetensors file: tensors, and JSON about them in the file's metadata.
 
 Saving is durable: sibling temporary file, fsync, read back and verified, renamed, directory fsynced.
-Loading verifies a digest of every tensor and of the JSON itself, so truncation and bit flips are found.
+Loading verifies a digest of every tensor and of the JSON itself, and that a file named after a step holds that step:
+truncation, bit flips and exchanged files are found.
 """
 
+import contextlib
 import hashlib
 import json
 import os
+import re
+import shutil
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,6 +22,8 @@ import torch
 from hifitse.errors import CheckpointError
 
 FORMAT_VERSION = 1
+SPARE_BYTES = 2**24
+"""What a save leaves free on the disk: logs and exams need some, too."""
 
 
 @dataclass(frozen=True)
@@ -67,17 +73,24 @@ def save(path: Path, header: Header, tensors: dict[str, torch.Tensor]) -> str:
     temporary = path.with_name(f".{path.name}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        _require_space(path.parent, sum(tensor.nbytes for tensor in tensors.values()))
         safetensors.torch.save_file(tensors, temporary, {"hifitse": text, "digest": digest})
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
+            with contextlib.suppress(OSError):
+                # Else not the disk would be read back, only what the system remembers of it.
+                os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
         load(temporary)
-        temporary.chmod(0o666 & ~_umask())
+        temporary.chmod(0o666 & ~_UMASK)
         temporary.replace(path)
-        fsync_directory(path.parent)
-    except (OSError, safetensors.SafetensorError) as error:
-        raise CheckpointError(f"{path}: could not be saved ({error}); free the disk or mend the folder") from error
+        fsync_path(path.parent)
+    except (OSError, safetensors.SafetensorError, CheckpointError) as error:
+        reason = f"{error.strerror}: {error.filename}" if isinstance(error, OSError) else error
+        raise CheckpointError(f"{path}: could not be saved ({reason}); free the disk or mend the folder") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        # Where even this fails, the next opening of the run removes it.
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
     return digest
 
 
@@ -122,11 +135,13 @@ def load_header(path: Path) -> tuple[Header, str]:
         raise CheckpointError(
             f"{path}: format version {data['format_version']}, this hifitse reads {FORMAT_VERSION}; update hifitse"
         )
+    if (named := re.fullmatch(r"step_(\d+)", path.stem)) and int(named[1]) != data["step"]:
+        raise _damaged(path, f"it holds step {data['step']}, not the step of its name")
     return Header(**data), digest
 
 
-def fsync_directory(path: Path) -> None:
-    """Make a rename inside a directory survive a power cut."""
+def fsync_path(path: Path) -> None:
+    """Make the content of a file, or the renames inside a directory, survive a power cut."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -136,6 +151,13 @@ def fsync_directory(path: Path) -> None:
 
 def _damaged(path: Path, reason: str) -> CheckpointError:
     return CheckpointError(f"{path}: damaged ({reason}); resume from an earlier one with --from STEP")
+
+
+def _require_space(folder: Path, num_bytes: int) -> None:
+    """Raise CheckpointError where a save would not fit, or would leave the disk full."""
+    needed, free = num_bytes + SPARE_BYTES, shutil.disk_usage(folder).free
+    if free < needed:
+        raise CheckpointError(f"it needs {needed / 1e6:,.0f} MB, the disk has {free / 1e6:,.0f} MB left")
 
 
 def tensor_digest(tensor: torch.Tensor) -> str:
@@ -150,7 +172,6 @@ def _text_digest(text: str) -> str:
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+# Read once, at the start: to read it is to set it, for all threads.
+_UMASK = os.umask(0)
+os.umask(_UMASK)

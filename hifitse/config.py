@@ -188,6 +188,8 @@ class TrainConfig(Section):
     """Steps between validations; each one also saves a checkpoint."""
     checkpoint_every: Count = 5000
     """Steps between checkpoints."""
+    save_attempts: Count = 20
+    """Failed attempts in a row to save a checkpoint, at growing intervals (about 2 hours), before the run stops."""
     log_every: Count = 100
     """Steps between rows in metrics.jsonl."""
     learning_rate: Positive = 2e-4

@@ -58,6 +58,7 @@ _CLASSES: dict[str, ChangeClass | tuple[ChangeClass, str]] = {
     "train.precision": "matters",
     "train.cpu_threads": "free",
     "train.deterministic": "free",
+    "train.save_attempts": "free",
     "validation.num_scenes": ("matters", _ANOTHER_EXAM),
     "validation.absent_ratio": ("matters", _ANOTHER_EXAM),
     "validation.batch_size": "free",

@@ -5,7 +5,7 @@ import os
 import shutil
 from pathlib import Path
 
-from hifitse.checkpoints import Checkpoint, fsync_directory
+from hifitse.checkpoints import Checkpoint, fsync_path
 from hifitse.runs import Run, write_text
 
 
@@ -20,9 +20,8 @@ def fork(source: Run, file: Path, checkpoint: Checkpoint, target: Run) -> None:
         for exam_step in source.exam_steps():
             if exam_step <= step:
                 target.write_exam(exam_step, source.read_exam(exam_step))
-        for row in source.read_metrics():
-            if row["step"] <= step:
-                target.append_metrics(row)
+        # Written as a whole: a fork that was killed may be repeated.
+        target.write_metrics([row for row in source.read_metrics() if row["step"] <= step])
     origin = {"source": str(source.path), "step": step, "digest": checkpoint.digest}
     write_text(target.origin_path, json.dumps(origin, indent=2) + "\n")
     copy.parent.mkdir(parents=True, exist_ok=True)
@@ -33,4 +32,4 @@ def fork(source: Run, file: Path, checkpoint: Checkpoint, target: Run) -> None:
     except OSError:
         shutil.copyfile(file, temporary)
     temporary.replace(copy)
-    fsync_directory(copy.parent)
+    fsync_path(copy.parent)

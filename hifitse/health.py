@@ -136,3 +136,12 @@ def _bound_behind_best(guard: Guard, weights: Weights, readings: Sequence[Readin
     if metric.better == "higher":
         return Bound(metric, True, max(known, default=math.inf) - guard.behind_best)
     return Bound(metric, False, min(known, default=-math.inf) + guard.behind_best)
+
+
+class Alarm(Exception):
+    """A guard acts; the state is saved."""
+
+    def __init__(self, guard: str, action: Action, message: str) -> None:
+        # All of it, so that it can be sent to other ranks.
+        super().__init__(guard, action, message)
+        self.guard, self.action, self.message = guard, action, message

@@ -1,14 +1,17 @@
 """Everything that a training writes into its run and tells people. Of several ranks, only the main one does."""
 
+import contextlib
+from collections.abc import Generator
 from typing import TYPE_CHECKING, Any, Protocol
 
-from hifitse import checkpoints
 from hifitse.events import Events
 from hifitse.experiment import Experiment
 from hifitse.metrics_log import MetricsLog
+from hifitse.retention import prune
 from hifitse.runs import Run
+from hifitse.saving import Saver
 from hifitse.schedule import is_due
-from hifitse.state import TrainState, header, to_tensors
+from hifitse.state import TrainState
 from hifitse.validation import Exam
 
 if TYPE_CHECKING:
@@ -25,27 +28,26 @@ class Display(Protocol):
 
 
 class Logbook:
-    """A context; on ranks other than the main one its methods do nothing."""
+    """What the methods here do, only the main rank does; on the others they do nothing."""
 
     def __init__(self, run: Run, display: Display, experiment: Experiment) -> None:
         self.run, self.display, self.experiment = run, display, experiment
         self.is_main = experiment.ranks.is_main
         self.events = Events(run, display.message)
         self.metrics: MetricsLog | None = None
+        self.saver: Saver | None = None
 
-    def __enter__(self) -> "Logbook":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self.metrics:
-            self.metrics.close()
-
-    def begin(self, step: int) -> None:
-        """Begin, or begin again after a rollback, to log what follows a step."""
-        if self.metrics:
-            self.metrics.close()
-        if self.is_main:
-            self.metrics = MetricsLog(self.run, step)
+    @contextlib.contextmanager
+    def line(self, step: int) -> Generator[None]:
+        """Log and save what follows a step; on leaving, what was begun to be saved is in place."""
+        if not self.is_main:
+            yield
+            return
+        if leftovers := self.run.remove_leftovers():
+            self.events.note("cleaned", step, f"removed what a killed process had not finished: {', '.join(leftovers)}")
+        self.metrics = MetricsLog(self.run, step)
+        with Saver(self.run, self.experiment, self.events, self.metrics.rows, self._prune) as self.saver:
+            yield
 
     def step(self, result: "StepResult", seconds: float, waited_seconds: float) -> None:
         if self.metrics:
@@ -54,16 +56,38 @@ class Logbook:
                 self.metrics.step(result.to_row())
 
     def save(self, state: TrainState) -> None:
-        """Write the checkpoint of the state's step; from then on it is the parent of the next one."""
-        if self.is_main:
-            content = header(state, self.experiment.config, self.experiment.corpus.fingerprint)
-            state.parent = checkpoints.save(self.run.checkpoint_path(state.step), content, to_tensors(state))
+        """Begin to save a state, see `Saver.save`."""
+        if self.saver:
+            self.saver.save(state)
+
+    def tend(self) -> None:
+        """Look after a save that is under way, see `Saver.tend`."""
+        if self.saver:
+            self.saver.tend()
+
+    def rescue(self, state: TrainState) -> None:
+        """Save the steps that are done, because the next one cannot be."""
+        if self.saver and not self.run.checkpoint_path(state.step).exists():
+            self.saver.save(state)
+            self.saver.flush()
 
     def exam(self, exam: Exam) -> None:
-        if self.metrics:
+        if not self.metrics:
+            return
+        self.display.exam(exam)
+        try:
             self.run.write_exam(exam.step, exam.to_json())
+        except OSError as error:
+            message = (
+                f"{self.run.exam_path(exam.step)}: could not be written ({error.strerror}); free the disk or mend "
+            )
+            message += f"the folder, then: hifitse validate --run {self.run.argument} --from {exam.step}"
+            self.events.add("exam_failed", exam.step, message)
+        else:
             self.metrics.exam(exam)
-            self.display.exam(exam)
+
+    def _prune(self) -> None:
+        prune(self.run, self.experiment.config, self.events)
 
     def event(self, kind: str, step: int, message: str, **details: Any) -> None:
         """Note and tell an event, see `Events.add`."""

@@ -3,12 +3,12 @@
 from typing import TYPE_CHECKING
 
 from hifitse import checkpoints
-from hifitse.config import Config
-from hifitse.config_health import Action, NonFiniteGuard, SpikeGuard
-from hifitse.errors import CheckpointError, StoppedError
+from hifitse.config_health import NonFiniteGuard, SpikeGuard
+from hifitse.errors import StoppedError
 from hifitse.events import Events
 from hifitse.experiment import Experiment
-from hifitse.health import Reading, is_healthy, judge
+from hifitse.health import Alarm, judge
+from hifitse.history import newest_healthy, readings
 from hifitse.logbook import Logbook
 from hifitse.runs import Run
 from hifitse.state import TrainState, from_checkpoint, header, to_tensors
@@ -18,43 +18,11 @@ if TYPE_CHECKING:
     from hifitse.training import StepResult
 
 
-class Alarm(Exception):
-    """A guard acts; the state is saved."""
-
-    def __init__(self, guard: str, action: Action, message: str) -> None:
-        # All of it, so that it can be sent to other ranks.
-        super().__init__(guard, action, message)
-        self.guard, self.action, self.message = guard, action, message
-
-
-def readings(run: Run, exam_digest: str, last_step: int) -> list[Reading]:
-    """Return what the exams of a run say up to a step, ascending; only those with the scenes of that digest."""
-    found = []
-    for step in run.exam_steps():
-        try:
-            exam = run.read_exam(step)
-        except CheckpointError:
-            continue
-        if step <= last_step and exam["exam_digest"] == exam_digest:
-            found.append(Reading(step, exam["metrics"], exam["raw_metrics"]))
-    return found
-
-
-def newest_healthy(run: Run, config: Config, exams: list[Reading]) -> checkpoints.Checkpoint | None:
-    """Return the newest valid checkpoint whose exam no guard objects to, or None."""
-    for end in range(len(exams), 0, -1):
-        if is_healthy(config, exams[:end]):
-            try:
-                return checkpoints.load(run.checkpoint_path(exams[end - 1].step))
-            except CheckpointError:
-                continue
-    return None
-
-
 def judge_exam(step: int, experiment: Experiment, run: Run, log: Logbook) -> Alarm | None:
     """Tell what the guards find in the exam of a step, and return the alarm if one of them acts."""
     exams = readings(run, exam_digest(experiment), step)
-    crossings = judge(experiment.config, exams)
+    # An exam that a full disk did not take cannot be judged, and the one before it has been.
+    crossings = judge(experiment.config, exams) if exams and exams[-1].step == step else []
     for crossing in crossings:
         guard = crossing.guard
         message = f"{crossing.message} (guard {guard.name}, {len(crossing.values)} of {guard.patience} validations)"

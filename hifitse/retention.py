@@ -9,10 +9,10 @@ from hifitse.config import Config
 from hifitse.config_retention import RetentionConfig
 from hifitse.errors import CheckpointError, HifitseError
 from hifitse.events import Events
+from hifitse.history import newest_healthy, readings
 from hifitse.lines import first_steps
 from hifitse.metrics import metric
 from hifitse.pins import deciding, read_pins
-from hifitse.recovery import newest_healthy, readings
 from hifitse.runs import Run
 from hifitse.selection import bounds, select
 

@@ -28,6 +28,7 @@ from typing import IO, TYPE_CHECKING, Any
 from hifitse.config import Config
 from hifitse.config_files import dump_config
 from hifitse.errors import CheckpointError, UsageError
+from hifitse.journal import append_rows, lines, read_rows
 
 if TYPE_CHECKING:
     from hifitse.checkpoints import Checkpoint
@@ -173,21 +174,18 @@ class Run:
 
     def write_metrics(self, rows: list[dict[str, Any]]) -> None:
         """Replace the metrics log."""
-        write_text(self.metrics_path, "".join(json.dumps(row) + "\n" for row in rows))
+        write_text(self.metrics_path, lines(rows))
 
     def append_metrics(self, row: dict[str, Any]) -> None:
-        _append_row(self.metrics_path, row)
+        append_rows(self.metrics_path, [row])
 
     def read_metrics(self) -> list[dict[str, Any]]:
-        """Return the rows of the metrics log; a last line cut by a crash is left out."""
-        return _rows(self.metrics_path)
-
-    def append_event(self, row: dict[str, Any]) -> None:
-        _append_row(self.events_path, row)
+        """Return the rows of the metrics log; lines cut by a crash are left out."""
+        return read_rows(self.metrics_path)
 
     def read_events(self) -> list[dict[str, Any]]:
         """Return what happened to the run, oldest first."""
-        return _rows(self.events_path)
+        return read_rows(self.events_path)
 
     def write_exam(self, step: int, exam: dict[str, Any]) -> None:
         write_text(self.exam_path(step), json.dumps(exam))
@@ -206,6 +204,20 @@ class Run:
                 f"{self.exam_path(step)}: unreadable ({error}); repeat it with hifitse validate --from {step}"
             ) from error
         return data
+
+    def remove_leftovers(self) -> list[str]:
+        """Remove the temporary files of writes that were killed, and return their names; the caller holds the lock."""
+        folders = [self.path, self.path / "checkpoints", self.path / "exams", *self.abandoned_path.glob("*")]
+        leftovers = [file for folder in folders for file in sorted(folder.glob(".*.tmp"))]
+        for file in leftovers:
+            file.unlink(missing_ok=True)
+        return [str(file.relative_to(self.path)) for file in leftovers]
+
+    def is_examined(self, step: int) -> bool:
+        """Tell whether the exam of a step is complete: a killed one may have left its result without its row."""
+        return self.exam_path(step).exists() and any(
+            row["step"] == step and row.get("kind") == "exam" for row in self.read_metrics()
+        )
 
     def abandoned_folders(self) -> list[Path]:
         """Return the folders of ``abandoned/``, in order of their numbers."""
@@ -298,25 +310,19 @@ def write_text(path: Path, text: str) -> None:
     """Write a file so that a crash leaves the old one or the new one, never a part."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.tmp")
-    with temporary.open("w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    try:
+        with temporary.open("w") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
 
 
 def _steps(folder: Path, suffix: str) -> list[int]:
     return sorted(int(path.stem.removeprefix("step_")) for path in folder.glob(f"step_????????{suffix}"))
-
-
-def _append_row(path: Path, row: dict[str, Any]) -> None:
-    with path.open("a") as file:
-        file.write(json.dumps(row) + "\n")
-
-
-def _rows(path: Path) -> list[dict[str, Any]]:
-    lines = path.read_text().splitlines() if path.exists() else []
-    return [json.loads(line) for line in lines if line.endswith("}")]
 
 
 def _acquire(file: IO[str]) -> None:

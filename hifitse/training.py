@@ -13,15 +13,15 @@ from hifitse.batches import MicroBatch, of_next_step, step_counts
 from hifitse.config import TrainConfig
 from hifitse.curriculum import phase_at
 from hifitse.distributed import Ranks
-from hifitse.errors import Interrupted
+from hifitse.errors import HifitseError, Interrupted
 from hifitse.experiment import Experiment
 from hifitse.gradient_watch import Skip
+from hifitse.health import Alarm
 from hifitse.interrupts import Interrupts
 from hifitse.logbook import Display, Logbook
 from hifitse.losses import energy_db, term_means
 from hifitse.metrics import rms
-from hifitse.recovery import Alarm, judge_exam, judge_step, recover
-from hifitse.retention import prune
+from hifitse.recovery import judge_exam, judge_step, recover
 from hifitse.runs import Run
 from hifitse.schedule import ema_decay, is_due, learning_rate
 from hifitse.state import TrainState, from_checkpoint, update_ema
@@ -122,57 +122,64 @@ def train(
         The state at the end: another one than was given, if a guard sent it back.
 
     Raises:
+        CheckpointError: the state could not be saved, in many attempts.
+        HifitseError: a step cannot be done; those before it are saved.
         Interrupted: a signal arrived; the state is saved.
         StoppedError: a guard stopped the run; the state is saved.
     """
     config, ranks = experiment.config, experiment.ranks
-    with Logbook(run, display, experiment) as log:
-        log.event("resumed" if state.parent else "started", state.step, f"training from step {state.step}")
-        while True:
-            try:
-                _train(state, experiment, log, interrupts, stop_at)
-            except Alarm as alarm:
-                checkpoint = ranks.on_main(functools.partial(recover, alarm, state, experiment, run, log.events))
-                state = from_checkpoint(checkpoint, config, experiment.device)
-            except Interrupted as interrupted:
-                log.end("interrupted", state.step, str(interrupted))
-                ranks.wait()
-                raise
-            else:
-                is_end = stop_at == config.train.total_steps
-                log.event("finished" if is_end else "paused", stop_at, f"{stop_at} steps are done")
-                ranks.wait()
-                return state
+    log = Logbook(run, display, experiment)
+    log.event("resumed" if state.parent else "started", state.step, f"training from step {state.step}")
+    while True:
+        try:
+            _train(state, experiment, log, interrupts, stop_at)
+        except Alarm as alarm:
+            checkpoint = ranks.on_main(functools.partial(recover, alarm, state, experiment, run, log.events))
+            state = from_checkpoint(checkpoint, config, experiment.device)
+        except Interrupted as interrupted:
+            log.end("interrupted", state.step, str(interrupted))
+            ranks.wait()
+            raise
+        except HifitseError as error:
+            log.end("failed", state.step, str(error))
+            raise
+        else:
+            is_end = stop_at == config.train.total_steps
+            log.event("finished" if is_end else "paused", stop_at, f"{stop_at} steps are done")
+            ranks.wait()
+            return state
 
 
 def _train(state: TrainState, experiment: Experiment, log: Logbook, interrupts: Interrupts, stop_at: int) -> None:
     """The cadence: step, log, save, validate. What ends it is agreed among the ranks."""
     config, ranks = experiment.config, experiment.ranks
     phase_ends = {phase.until for phase in config.curriculum}
-    log.begin(state.step)
-    with contextlib.closing(_Timed(experiment.training_batches(state.step, stop_at))) as batches:
+    batches = _Timed(experiment.training_batches(state.step, stop_at))
+    with log.line(state.step), contextlib.closing(batches):
         if _exam_due(state.step, config.train):
             examine(state, experiment, log, interrupts)
         while state.step < stop_at:
             started, waited = time.perf_counter(), batches.waited_seconds
-            result = train_step(state, of_next_step(batches), experiment)
+            try:
+                result = train_step(state, of_next_step(batches), experiment)
+            except HifitseError:
+                log.rescue(state)
+                raise
             log.step(result, time.perf_counter() - started, batches.waited_seconds - waited)
 
             alarm = judge_step(result, state, experiment, log)
             received = ranks.largest(interrupts.received or 0)
             exam_due = _exam_due(state.step, config.train)
             save_due = is_due(state.step, config.train.checkpoint_every) or state.step in phase_ends
-            saved = alarm or received or exam_due or save_due or state.step == stop_at
-            if saved:
+            if alarm or received or exam_due or save_due or state.step == stop_at:
                 log.save(state)
+            log.tend()
             if alarm:
                 raise alarm
             if received:
                 raise Interrupted(f"interrupted after step {state.step}; the state is saved", received)
             if exam_due:
                 examine(state, experiment, log, interrupts)
-            if saved and log.is_main:
-                prune(log.run, config, log.events)
 
 
 def examine(state: TrainState, experiment: Experiment, log: Logbook, interrupts: Interrupts) -> None:
@@ -189,7 +196,7 @@ def examine(state: TrainState, experiment: Experiment, log: Logbook, interrupts:
         if received := ranks.largest(interrupts.received or 0):
             raise Interrupted(f"interrupted in the validation of step {step}; the state is saved", received)
 
-    if not ranks.on_main(lambda: run.exam_path(step).exists()):
+    if not ranks.on_main(lambda: run.is_examined(step)):
         log.exam(validate(state.ema, state.model, experiment, step, progress))
     if alarm := ranks.on_main(lambda: judge_exam(step, experiment, run, log)):
         raise alarm

@@ -79,10 +79,12 @@ def resume(
     elif not target.owns(checkpoint):
         raise UsageError(f"--from {source}: not a checkpoint of {target.path}; go on in a new run with --as NAME")
     changes = compare_config(checkpoint, settings)
-    if checkpoint.header.step >= settings.train.total_steps and stop_at is None:
-        say(f"{target.path}: finished at step {checkpoint.header.step}; raise train.total_steps to train further")
+    step, total = checkpoint.header.step, settings.train.total_steps
+    # One that was killed in its last exam has that still to do.
+    if stop_at is None and (step > total or (step == total and origin.is_examined(step))):
+        say(f"{target.path}: finished at step {step}; raise train.total_steps to train further")
         if json:
-            print_state(target, checkpoint.header.step)
+            print_state(target, step)
         return
     stop = stop_step(settings, checkpoint.header.step, stop_at)
     experiment = build_experiment(settings, device)

@@ -113,12 +113,21 @@ def test_another_model_shape_is_refused_on_resume(cli: Cli, trained: Path) -> No
     assert Run(trained).checkpoint_steps() == [2, 4, 6, 8, 10, 12]
 
 
-def test_a_damaged_last_checkpoint_is_skipped_and_named(cli: Cli, trained: Path) -> None:
-    path = Run(trained).checkpoint_path(12)
-    path.write_bytes(path.read_bytes()[:1000])
+def test_damaged_checkpoints_are_skipped_and_named(cli: Cli, trained: Path) -> None:
+    run = Run(trained)
+    cut, flipped = run.checkpoint_path(12), run.checkpoint_path(10)
+    cut.write_bytes(cut.read_bytes()[:1000])
+    data = bytearray(flipped.read_bytes())
+    data[-1] ^= 1
+    flipped.write_bytes(data)
+    run.checkpoint_path(6).write_bytes(run.checkpoint_path(8).read_bytes())
+    run.checkpoint_path(8).write_bytes(run.checkpoint_path(4).read_bytes())
     outcome = cli("resume", "--run", trained)
     assert outcome.code == 0
-    assert "skipped" in outcome.err and "step_00000012" in outcome.err
+    for step in (12, 10, 8, 6):
+        assert f"warning: skipped {run.checkpoint_path(step)}: damaged" in outcome.err
+    assert "training from step 4" in outcome.err
+    assert run.load_last()[1] == []
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from conftest import SPEECH, TINY, Cli
 from rich.console import Console
 
 from hifitse.commands import runs_table
+from hifitse.journal import append_rows
 from hifitse.runs import Run
 
 
@@ -58,7 +59,7 @@ def test_the_table_fits_and_says_all(
     name = "a_run_with_a_name_that_is_far_too_long_for_any_terminal"
     trained.rename(tmp_path / name)
     run = Run(tmp_path / name)
-    run.append_event({"kind": "stopped", "guard": "over_suppression"})
+    append_rows(run.events_path, [{"kind": "stopped", "guard": "over_suppression"}])
     run.config_path.write_text("train: {total_steps: 500000}\n")
     run.best_path.write_text('{"step": 235417, "metric": "tp_si_sdr", "value": -12.345}')
     run.pins_path.write_text('{"8": {}}')

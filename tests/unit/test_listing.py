@@ -14,6 +14,7 @@ from hifitse.checkpoints import Header
 from hifitse.errors import UsageError
 from hifitse.family import forest
 from hifitse.forking import fork
+from hifitse.journal import append_rows
 from hifitse.listing import find_runs, state, summarize
 from hifitse.runs import Run
 
@@ -27,7 +28,7 @@ def make(path: Path, *steps: int, kinds: str = "started finished", total_steps: 
         checkpoints.save(run.checkpoint_path(step), Header(step, {"name": path.name}, ""), tensors)
         run.append_metrics({"step": step})
     for kind in kinds.split():
-        run.append_event({"kind": kind, "step": 0})
+        append_rows(run.events_path, [{"kind": kind, "step": 0}])
     return run
 
 

@@ -59,6 +59,16 @@ def test_a_resume_from_an_older_step_moves_the_newer_things_and_deletes_nothing(
     assert run.set_aside_after(10) == run.path / "abandoned" / "02"
 
 
+def test_exchanged_checkpoints_are_skipped_by_name(run: Run) -> None:
+    aside = run.checkpoint_path(30).rename(run.path / "aside")
+    run.checkpoint_path(20).rename(run.checkpoint_path(30))
+    aside.rename(run.checkpoint_path(20))
+    checkpoint, skipped = run.load("last")
+    assert checkpoint.header.step == 10
+    assert "step_00000030" in skipped[0] and "it holds step 20" in skipped[0]
+    assert "step_00000020" in skipped[1] and "it holds step 30" in skipped[1]
+
+
 def test_one_process_writes_a_run_and_a_dead_one_holds_no_lock(run: Run) -> None:
     code = f"""
 import sys, time

@@ -1,0 +1,105 @@
+"""How long a training waits for one save of the full-size model, against writing it while the training waits.
+
+    python benchmarks/saving.py [--device cuda] [--rounds 9] [--seconds 0.1] [--folder .]
+
+Each round measures, one after the other: a save that the training waits for; the stall of a save in the background; a
+training step (forward, backward, optimizer; one scene) without and with a save in flight. Times are wall-clock times
+of medians; fractions are of the same run.
+"""
+
+import argparse
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from full_model import machine
+
+from hifitse import checkpoints
+from hifitse.config_files import load_config
+from hifitse.events import Events
+from hifitse.experiment import Experiment
+from hifitse.journal import Journal
+from hifitse.runs import Run
+from hifitse.saving import Saver
+from hifitse.state import TrainState, header, new_state, to_tensors
+
+CONFIG = Path(__file__).parents[1] / "configs" / "hifi_tse.yaml"
+
+
+def step(state: TrainState, experiment: Experiment, seconds: float) -> None:
+    """Train on a scene of noise."""
+    samples = round(seconds * experiment.config.audio.sample_rate)
+    mixture, reference = (0.1 * torch.randn(1, samples, device=experiment.device) for _ in range(2))
+    state.optimizer.zero_grad(set_to_none=True)
+    with experiment.autocast():
+        loss = (state.model(mixture, reference) - mixture).abs().mean()
+    loss.backward()
+    state.optimizer.step()
+    if experiment.device.type == "cuda":
+        torch.cuda.synchronize()
+
+
+def measure(device: str, rounds: int, seconds: float, folder: Path) -> None:
+    experiment = Experiment.build(load_config(CONFIG), torch.device(device))
+    state = new_state(experiment.config, experiment.device)
+    step(state, experiment, seconds)
+    run = Run(folder / "run")
+    run.path.mkdir()
+    path = run.checkpoint_path(state.step)
+    times: dict[str, list[float]] = {
+        "waited for": [],
+        "stall": [],
+        "in flight": [],
+        "step": [],
+        "step while saving": [],
+    }
+
+    def clock(name: str, action: Callable[[], object]) -> None:
+        start = time.perf_counter()
+        action()
+        times[name].append(time.perf_counter() - start)
+
+    size = sum(tensor.nbytes for tensor in to_tensors(state).values()) / 1e6
+    with Saver(run, experiment, Events(run, print), Journal(run.metrics_path)) as saver:
+        start = time.perf_counter()
+        saver.save(state)
+        first = time.perf_counter() - start
+        saver.flush()
+        for _ in range(rounds):
+            clock("waited for", lambda: checkpoints.save(path, header(state, experiment.config, ""), to_tensors(state)))
+            clock("stall", lambda: saver.save(state))
+            clock("in flight", saver.flush)
+            clock("step", lambda: step(state, experiment, seconds))
+            saver.save(state)
+            clock("step while saving", lambda: step(state, experiment, seconds))
+            saver.flush()
+    medians = {name: statistics.median(values) for name, values in times.items()}
+    fractions = sorted(s / w for s, w in zip(times["stall"], times["waited for"], strict=True))
+    print(f"{machine(device)}; {size:.0f} MB, median of {rounds} rounds (lowest to highest)")
+    for name, values in times.items():
+        print(f"{name:18} {medians[name]:7.3f} s  ({min(values):.3f} to {max(values):.3f})")
+    print(f"the first save, which allocates the memory for the copy, stalls for {first:.3f} s")
+    print(
+        f"stall over waited for: {100 * medians['stall'] / medians['waited for']:.1f}% "
+        f"(rounds: {100 * fractions[0]:.1f} to {100 * fractions[-1]:.1f}%)"
+    )
+    slower = statistics.median(b - a for a, b in zip(times["step"], times["step while saving"], strict=True))
+    print(f"a save in flight adds {slower:.3f} s to a step")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--seconds", type=float, default=0.1, help="of the scene in a step")
+    parser.add_argument("--folder", type=Path, default=Path("."), help="on the disk to measure")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(dir=options.folder, prefix=".saving-") as folder:
+        measure(options.device, options.rounds, options.seconds, Path(folder))
+
+
+if __name__ == "__main__":
+    main()
