@@ -2,12 +2,14 @@
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import soundfile
 from conftest import SPEECH, TINY, Cli
 
+from hifitse import training
 from hifitse.runs import Run
 
 
@@ -204,3 +206,30 @@ def test_resume_of_a_run_without_a_checkpoint_says_so(cli: Cli, tmp_path: Path) 
     outcome = cli("resume", "--run", run.path)
     assert outcome.code == 2
     assert "no checkpoint yet" in outcome.err
+
+
+@pytest.mark.parametrize("damage", ["vanished", "corrupt"])
+def test_a_file_that_goes_bad_in_mid_run_costs_no_finished_step(
+    cli: Cli, corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: str
+) -> None:
+    run, spare = Run(tmp_path / "run"), Path(shutil.copytree(corpus, tmp_path / "spare"))
+    original = training.train_step
+
+    def step(state: Any, *arguments: Any) -> training.StepResult:
+        if state.step == 5:
+            for file in corpus.rglob("*.flac"):
+                file.unlink() if damage == "vanished" else file.write_bytes(file.read_bytes()[:100])
+        return original(state, *arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "train_step", step)
+        settings = ("--set", f"data.speech={corpus}", "--set", "train.checkpoint_every=100")
+        outcome = cli("train", "--config", TINY, "--run", run.path, *settings)
+    assert outcome.code == 1
+    assert ".flac" in outcome.err and "error: " in outcome.err
+    assert run.checkpoint_steps() == [4, 5], "the phase boundary, and the last step that could be done"
+    assert run.read_events()[-1]["kind"] == "failed"
+    shutil.rmtree(corpus)
+    shutil.copytree(spare, corpus)
+    assert cli("resume", "--run", run.path).code == 0
+    assert [row["step"] for row in run.read_metrics() if row["kind"] == "step"] == list(range(1, 13))

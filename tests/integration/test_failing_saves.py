@@ -220,3 +220,27 @@ def test_what_a_killed_save_has_left_is_removed_and_noted(cli: Cli, trained: Pat
     assert not any(path.exists() for path in left)
     assert ".step_00000012.safetensors.tmp" in events(Run(trained), "cleaned")[0]["message"]
     assert ".tmp" not in outcome.err
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_in_the_middle_of_a_save_waits_for_it(
+    cli: Cli, run: Run, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    original, sent = checkpoints.load, []
+
+    def read_back(path: Path) -> checkpoints.Checkpoint:
+        if path.name == ".step_00000006.safetensors.tmp" and not sent:
+            sent.append(number)
+            os.kill(os.getpid(), number)
+            time.sleep(0.3)
+        return original(path)
+
+    monkeypatch.setattr(checkpoints, "load", read_back)
+    outcome = cli("train", "--config", TINY, "--run", run.path)
+    assert sent and outcome.code == (130 if number == signal.SIGINT else 143)
+    assert "the state is saved" in outcome.err
+    last = run.checkpoint_steps()[-1]
+    assert last >= 6 and original(run.checkpoint_path(last)).header.step == last
+    assert run.checkpoint_steps()[:3] == [2, 4, 6]
+    assert cli("resume", "--run", run.path).code == 0
+    assert run.checkpoint_steps()[-1] == 12
