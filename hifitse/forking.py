@@ -1,12 +1,10 @@
 """A new run that goes on from a checkpoint of another one, which stays as it is."""
 
 import json
-import os
-import shutil
 from pathlib import Path
 
 from hifitse.checkpoints import Checkpoint, fsync_path
-from hifitse.runs import Run, write_text
+from hifitse.runs import Run, link_or_copy, write_text
 
 
 def fork(source: Run, file: Path, checkpoint: Checkpoint, target: Run) -> None:
@@ -24,12 +22,7 @@ def fork(source: Run, file: Path, checkpoint: Checkpoint, target: Run) -> None:
         target.write_metrics([row for row in source.read_metrics() if row["step"] <= step])
     origin = {"source": str(source.path), "step": step, "digest": checkpoint.digest}
     write_text(target.origin_path, json.dumps(origin, indent=2) + "\n")
-    copy.parent.mkdir(parents=True, exist_ok=True)
     temporary = copy.with_name(f".{copy.name}.tmp")
-    temporary.unlink(missing_ok=True)
-    try:
-        os.link(file, temporary)
-    except OSError:
-        shutil.copyfile(file, temporary)
+    link_or_copy(file, temporary)
     temporary.replace(copy)
     fsync_path(copy.parent)

@@ -8,13 +8,14 @@ runs/demo/abandoned/01/
 """
 
 import json
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from hifitse.errors import CheckpointError, UsageError
-from hifitse.runs import Run, write_text
+from hifitse.runs import Run, link_or_copy, write_text
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,44 @@ def first_steps(run: Run) -> set[int]:
         CheckpointError: a line cannot be read.
     """
     return {_read_line(folder)["after_step"] for folder in run.abandoned_folders() if _line_path(folder).exists()}
+
+
+def new_folder(run: Run) -> Path:
+    """Make the next folder of ``abandoned/``."""
+    number = 1 + max((int(path.name) for path in run.abandoned_folders()), default=0)
+    folder = run.abandoned_path / f"{number:02d}"
+    folder.mkdir(parents=True)
+    return folder
+
+
+def keep_copy(run: Run, step: int, folder: Path) -> None:
+    """Keep the checkpoint of a step in an abandoned folder, for it is about to be replaced."""
+    link_or_copy(run.checkpoint_path(step), Run(folder).checkpoint_path(step))
+
+
+def set_aside_after(run: Run, step: int, folder: Path | None = None) -> Path | None:
+    """Move everything newer than a step to ``abandoned/NN/``; return that folder, or None if nothing was newer.
+
+    Args:
+        folder: the folder to use; without one, none is made when nothing is newer.
+    """
+    newer = [run.checkpoint_path(s) for s in run.checkpoint_steps() if s > step]
+    newer += [run.exam_path(s) for s in run.exam_steps() if s > step]
+    rows = run.read_metrics()
+    kept = [row for row in rows if row["step"] <= step]
+    if (best := run.read_best()) and best["step"] > step:
+        newer.append(run.best_path)
+    if not newer and len(kept) == len(rows) and folder is None:
+        return None
+    folder = folder or new_folder(run)
+    _note_line(run, step, folder)
+    Run(folder).write_metrics([row for row in rows if row["step"] > step])
+    for path in newer:
+        target = folder / path.relative_to(run.path)
+        target.parent.mkdir(exist_ok=True)
+        path.rename(target)
+    run.write_metrics(kept)
+    return folder
 
 
 def restore(run: Run, number: str) -> Restored:
@@ -74,6 +113,15 @@ def restore(run: Run, number: str) -> Restored:
     return Restored(folder.name, step, max(run.checkpoint_steps(), default=0), line["aside"])
 
 
+def _note_line(run: Run, step: int, folder: Path) -> None:
+    """Note in an abandoned folder which checkpoint its line continued, and with which configuration."""
+    # After a rollback the run's own checkpoint of that step is another one already; the copy is that of the line.
+    base = _base(Run(folder), step) or _base(run, step)
+    write_text(_line_path(folder), json.dumps({"after_step": step, "digest": base[0] if base else None}) + "\n")
+    if run.config_path.exists():
+        shutil.copyfile(run.config_path, Run(folder).config_path)
+
+
 def _is_in_the_way(run: Run, old: Run, step: int) -> bool:
     """Tell whether the run was trained since a restore was killed, so that going on would overwrite something."""
     files = [run.checkpoint_path(s) for s in old.checkpoint_steps() if s > step]
@@ -84,10 +132,10 @@ def _is_in_the_way(run: Run, old: Run, step: int) -> bool:
 
 def _set_aside(run: Run, old: Run, step: int) -> Path:
     """Set aside whatever of the run the line ``old`` is going to replace."""
-    aside = run.new_abandoned_folder()
+    aside = new_folder(run)
     if old.checkpoint_path(step).exists():
-        run.keep_copy(step, aside)
-    run.set_aside_after(step, aside)
+        keep_copy(run, step, aside)
+    set_aside_after(run, step, aside)
     if old.best_path.exists() and run.best_path.exists():
         run.best_path.rename(Run(aside).best_path)
     return aside

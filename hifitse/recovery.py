@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from hifitse import checkpoints
+from hifitse import checkpoints, lines
 from hifitse.config_health import NonFiniteGuard, SpikeGuard
 from hifitse.errors import StoppedError
 from hifitse.events import Events
@@ -87,11 +87,11 @@ def _roll_back(
     restored.learning_rate_factor = state.learning_rate_factor * config.health.rollback_learning_rate_factor
     # In this order a kill at any point loses nothing: until the sick checkpoints are moved, a resume finds them,
     # judges them again and comes here again; after that, the checkpoint to go on from already holds the cut.
-    folder = run.new_abandoned_folder()
-    run.keep_copy(step, folder)
+    folder = lines.new_folder(run)
+    lines.keep_copy(run, step, folder)
     path = run.checkpoint_path(step)
     checkpoints.save(path, header(restored, config, experiment.corpus.fingerprint), to_tensors(restored))
-    run.set_aside_after(step, folder)
+    lines.set_aside_after(run, step, folder)
     events.add(
         "rollback",
         state.step,

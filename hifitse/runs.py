@@ -223,55 +223,6 @@ class Run:
         """Return the folders of ``abandoned/``, in order of their numbers."""
         return sorted((p for p in self.abandoned_path.glob("[0-9]*") if p.name.isdecimal()), key=lambda p: int(p.name))
 
-    def new_abandoned_folder(self) -> Path:
-        """Make the next folder of ``abandoned/``."""
-        number = 1 + max((int(p.name) for p in self.abandoned_folders()), default=0)
-        folder = self.abandoned_path / f"{number:02d}"
-        folder.mkdir(parents=True)
-        return folder
-
-    def keep_copy(self, step: int, folder: Path) -> None:
-        """Keep the checkpoint of a step in an abandoned folder, for it is about to be replaced. Takes no space."""
-        copy = folder / self.checkpoint_path(step).relative_to(self.path)
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        os.link(self.checkpoint_path(step), copy)
-
-    def set_aside_after(self, step: int, folder: Path | None = None) -> Path | None:
-        """Move everything newer than a step to ``abandoned/NN/``; return that folder, or None if nothing was newer.
-
-        Args:
-            folder: the folder to use; without one, none is made when nothing is newer.
-        """
-        newer = [self.checkpoint_path(s) for s in self.checkpoint_steps() if s > step]
-        newer += [self.exam_path(s) for s in self.exam_steps() if s > step]
-        rows = self.read_metrics()
-        kept = [row for row in rows if row["step"] <= step]
-        if (best := self.read_best()) and best["step"] > step:
-            newer.append(self.best_path)
-        if not newer and len(kept) == len(rows) and folder is None:
-            return None
-        folder = folder or self.new_abandoned_folder()
-        self._note_line(step, folder)
-        Run(folder).write_metrics([row for row in rows if row["step"] > step])
-        for path in newer:
-            target = folder / path.relative_to(self.path)
-            target.parent.mkdir(exist_ok=True)
-            path.rename(target)
-        self.write_metrics(kept)
-        return folder
-
-    def _note_line(self, step: int, folder: Path) -> None:
-        """Note in an abandoned folder which checkpoint its line continued, and with which configuration."""
-        from hifitse import checkpoints
-
-        # After a rollback the run's own checkpoint of that step is another one already; the copy is that of the line.
-        copy = Run(folder).checkpoint_path(step)
-        base = copy if copy.exists() else self.checkpoint_path(step)
-        digest = checkpoints.load_header(base)[1] if base.exists() else None
-        write_text(folder / "line.json", json.dumps({"after_step": step, "digest": digest}) + "\n")
-        if self.config_path.exists():
-            shutil.copyfile(self.config_path, Run(folder).config_path)
-
     def is_locked(self) -> bool:
         """Tell whether a live process holds the run for writing. Takes the lock from nobody."""
         try:
@@ -335,3 +286,13 @@ def _acquire(file: IO[str]) -> None:
                 raise
             # It may be `is_locked` of another process, which holds it for an instant.
             time.sleep(0.02)
+
+
+def link_or_copy(source: Path, target: Path) -> None:
+    """Give a file a second name, which takes no space; where the file system cannot, copy it."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.unlink(missing_ok=True)
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)

@@ -20,6 +20,7 @@ def import_checkpoint(
     """Start a run from a checkpoint of the original script: weights, averaged weights, AdamW moments, step."""
     settings, target = resolve(config, run, overrides)
     from hifitse import checkpoints
+    from hifitse.lines import set_aside_after
     from hifitse.originals import read
     from hifitse.originals_mapping import convert
     from hifitse.runs import write_text
@@ -31,7 +32,7 @@ def import_checkpoint(
     step = original.step
     with target.lock():
         target.require_new()
-        target.set_aside_after(0)
+        set_aside_after(target, 0)
         target.write_config(settings)
         origin = {"source": file.name, "digest": original.digest, "step": step}
         write_text(target.origin_path, json_text.dumps(origin) + "\n")

@@ -69,6 +69,7 @@ def resume(
         return
     from hifitse.commands.config_changes import compare_config, compare_data, note_changes, show_changes
     from hifitse.forking import fork
+    from hifitse.lines import set_aside_after
     from hifitse.runs import Run
     from hifitse.state import from_checkpoint
 
@@ -98,7 +99,7 @@ def resume(
             target.require_new()
             file = Path(source) if Path(source).is_file() else origin.checkpoint_path(checkpoint.header.step)
             fork(origin, file, checkpoint, target)
-        if folder := target.set_aside_after(checkpoint.header.step):
+        if folder := set_aside_after(target, checkpoint.header.step):
             say(f"everything after step {checkpoint.header.step} was moved to {folder}")
         target.write_config(settings)
         note_changes(target, checkpoint.header.step, changes)

@@ -49,6 +49,7 @@ def train(
     target.require_new()
     if launch_ranks(ranks):
         return
+    from hifitse.lines import set_aside_after
     from hifitse.state import new_state
 
     experiment = build_experiment(settings, device)
@@ -57,7 +58,7 @@ def train(
 
     def prepare() -> None:
         target.require_new()
-        target.set_aside_after(0)
+        set_aside_after(target, 0)
         target.write_config(settings)
 
     run_training(state, experiment, target, stop, json, prepare)

@@ -9,7 +9,7 @@ import pytest
 import torch
 from conftest import TINY, Cli
 
-from hifitse import training
+from hifitse import lines, training
 from hifitse.checkpoints import Checkpoint, load
 from hifitse.losses import Objective
 from hifitse.runs import Run
@@ -172,7 +172,7 @@ def test_a_rollback_that_was_killed_half_way_is_done_again(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(Run, "set_aside_after", lambda self, step, folder=None: killed() if folder else None)
+        patch.setattr(lines, "set_aside_after", lambda run, step, folder=None: killed() if folder else None)
         assert cli("train", "--run", run.path, *arguments).code == 130
     assert run.checkpoint_steps()[-1] == 8
     assert cli("resume", "--run", run.path).code == 3

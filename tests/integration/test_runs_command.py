@@ -14,6 +14,7 @@ from rich.console import Console
 
 from hifitse.commands import runs_table
 from hifitse.journal import append_rows
+from hifitse.lines import set_aside_after
 from hifitse.runs import Run
 
 
@@ -187,7 +188,7 @@ def test_restore_undoes_a_rollback_with_the_checkpoint_that_it_replaced(cli: Cli
 
 def test_a_run_that_trains_is_not_touched(cli: Cli, trained: Path) -> None:
     run = Run(trained)
-    run.set_aside_after(8)
+    set_aside_after(run, 8)
     before = content(trained)
     with run.lock():
         outcome = cli("runs", "restore", "--run", trained, "01")

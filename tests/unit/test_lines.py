@@ -10,7 +10,7 @@ import torch
 from hifitse import checkpoints
 from hifitse.checkpoints import Header
 from hifitse.errors import UsageError
-from hifitse.lines import restore
+from hifitse.lines import keep_copy, new_folder, restore, set_aside_after
 from hifitse.runs import Run
 
 Content = dict[str, bytes]
@@ -32,17 +32,17 @@ def grow(run: Run, line: str, last: int) -> None:
 
 
 def go_back(run: Run, step: int) -> None:
-    run.set_aside_after(step)
+    set_aside_after(run, step)
 
 
 def roll_back(run: Run, step: int) -> None:
     """Go back as a guard does: the checkpoint of that step is replaced by one that descends from it."""
-    folder = run.new_abandoned_folder()
-    run.keep_copy(step, folder)
+    folder = new_folder(run)
+    keep_copy(run, step, folder)
     kept = checkpoints.load(run.checkpoint_path(step))
     header = Header(step, {"line": "cut"}, "", kept.digest, learning_rate_factor=0.5)
     checkpoints.save(run.checkpoint_path(step), header, kept.tensors)
-    run.set_aside_after(step, folder)
+    set_aside_after(run, step, folder)
 
 
 def content(run: Run) -> Content:

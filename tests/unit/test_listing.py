@@ -15,6 +15,7 @@ from hifitse.errors import UsageError
 from hifitse.family import forest
 from hifitse.forking import fork
 from hifitse.journal import append_rows
+from hifitse.lines import keep_copy, new_folder, set_aside_after
 from hifitse.listing import find_runs, state, summarize
 from hifitse.runs import Run
 
@@ -99,7 +100,7 @@ def test_runs_are_found_at_any_depth_and_no_run_inside_a_run(tmp_path: Path) -> 
     make(tmp_path / "runs/b", 10)
     inner = make(tmp_path / "runs/a/seed0/base", 10, 20)
     inner.write_metrics([{"step": 10}, {"step": 20}])
-    inner.set_aside_after(10)
+    set_aside_after(inner, 10)
     (tmp_path / "runs/loop").symlink_to(tmp_path / "runs")
     (tmp_path / "runs/README.md").write_text("text")
     found = [str(path.relative_to(tmp_path)) for path in find_runs(tmp_path / "runs")]
@@ -150,7 +151,7 @@ def test_origins_that_contradict_each_other_hide_no_run(tmp_path: Path) -> None:
 def test_hard_links_are_counted_once(tmp_path: Path) -> None:
     run = make(tmp_path / "run", 10, 20)
     before = sum(summarize(run.path).files.values())
-    run.keep_copy(10, run.new_abandoned_folder())
+    keep_copy(run, 10, new_folder(run))
     assert sum(summarize(run.path).files.values()) == before
 
 

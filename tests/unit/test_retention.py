@@ -16,6 +16,7 @@ from hifitse.checkpoints import Header
 from hifitse.config import Config
 from hifitse.config_retention import RetentionConfig
 from hifitse.events import Events
+from hifitse.lines import set_aside_after
 from hifitse.metrics import Sample, aggregate
 from hifitse.pins import pin
 from hifitse.retention import prune, to_delete
@@ -106,7 +107,7 @@ def run(tmp_path: Path) -> Run:
 def test_everything_that_somebody_may_go_back_to_stays(run: Run, config: Config) -> None:
     pin(run, 30, "a figure")
     run.best_path.write_text(json.dumps({"step": 40, "metric": "tp_si_sdr", "value": 1}))
-    run.set_aside_after(90)
+    set_aside_after(run, 90)
     (run.abandoned_folders()[0] / "line.json").write_text(json.dumps({"after_step": 60, "digest": None}))
     told: list[str] = []
     prune(run, config, Events(run, told.append))

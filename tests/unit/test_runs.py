@@ -8,6 +8,7 @@ import torch
 from hifitse import checkpoints
 from hifitse.checkpoints import Header
 from hifitse.errors import CheckpointError, UsageError
+from hifitse.lines import set_aside_after
 from hifitse.runs import Run
 
 
@@ -48,15 +49,15 @@ def test_a_missing_checkpoint_is_named_with_its_neighbours(run: Run) -> None:
 
 
 def test_a_resume_from_an_older_step_moves_the_newer_things_and_deletes_nothing(run: Run) -> None:
-    folder = run.set_aside_after(20)
+    folder = set_aside_after(run, 20)
     assert folder == run.path / "abandoned" / "01"
     assert run.checkpoint_steps() == run.exam_steps() == [10, 20]
     assert [row["step"] for row in run.read_metrics()] == list(range(1, 21))
     aside = Run(folder)
     assert aside.checkpoint_steps() == aside.exam_steps() == [30]
     assert [row["step"] for row in aside.read_metrics()] == list(range(21, 36))
-    assert run.set_aside_after(20) is None
-    assert run.set_aside_after(10) == run.path / "abandoned" / "02"
+    assert set_aside_after(run, 20) is None
+    assert set_aside_after(run, 10) == run.path / "abandoned" / "02"
 
 
 def test_exchanged_checkpoints_are_skipped_by_name(run: Run) -> None:
