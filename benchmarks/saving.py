@@ -63,13 +63,13 @@ def measure(device: str, rounds: int, seconds: float, folder: Path) -> None:
         times[name].append(time.perf_counter() - start)
 
     size = sum(tensor.nbytes for tensor in to_tensors(state).values()) / 1e6
-    with Saver(run, experiment, Events(run, print), Journal(run.metrics_path)) as saver:
+    with Saver(run, experiment, Events(run, print), Journal(run.metrics_path), lambda: None) as saver:
         start = time.perf_counter()
         saver.save(state)
         first = time.perf_counter() - start
         saver.flush()
         for _ in range(rounds):
-            clock("waited for", lambda: checkpoints.save(path, header(state, experiment.config, ""), to_tensors(state)))
+            clock("waited for", lambda: checkpoints.save(path, header(state, experiment), to_tensors(state)))
             clock("stall", lambda: saver.save(state))
             clock("in flight", saver.flush)
             clock("step", lambda: step(state, experiment, seconds))

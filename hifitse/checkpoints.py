@@ -46,6 +46,8 @@ class Header:
     """How often a guard has sent this line back."""
     learning_rate_factor: float = 1.0
     """What those rollbacks have cut the learning rate to."""
+    environment: dict[str, Any] = field(default_factory=dict)
+    """What it was trained with: version of torch, device, number of ranks. A resume is exact only with the same."""
     format_version: int = FORMAT_VERSION
     digests: dict[str, str] = field(default_factory=dict)
     """Digest of each tensor, by name; filled in by `save`."""

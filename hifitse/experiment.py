@@ -5,6 +5,7 @@ import os
 import time
 from collections.abc import Generator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn
@@ -46,6 +47,12 @@ class Experiment:
         # The main rank first: the others then find all headers in the cache.
         ranks.on_main(lambda: load_corpus(config, progress).fingerprint)
         return cls(config, device, Objective(config.loss), load_corpus(config, progress), ranks)
+
+    @property
+    def environment(self) -> dict[str, Any]:
+        """What an exact resume has to share: version of torch, device, number of ranks."""
+        device = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else self.device.type
+        return {"torch": str(torch.__version__), "device": device, "ranks": self.ranks.size}
 
     def autocast(self) -> contextlib.AbstractContextManager[object]:
         """Return the context in which the model runs."""

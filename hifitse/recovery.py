@@ -90,7 +90,7 @@ def _roll_back(
     folder = lines.new_folder(run)
     lines.keep_copy(run, step, folder)
     path = run.checkpoint_path(step)
-    checkpoints.save(path, header(restored, config, experiment.corpus.fingerprint), to_tensors(restored))
+    checkpoints.save(path, header(restored, experiment), to_tensors(restored))
     lines.set_aside_after(run, step, folder)
     events.add(
         "rollback",

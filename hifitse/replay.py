@@ -30,6 +30,8 @@ class Replay:
     """Tensors of checkpoints compared."""
     differences: list[str]
     """In the order of the steps; empty: equal to the bit."""
+    other_environment: list[str]
+    """What the machine has else than the one that trained: ranks 2, now 1."""
 
     def to_json(self) -> dict[str, Any]:
         return {**vars(self), "exact": not self.differences}
@@ -95,7 +97,13 @@ def replay(
                     differences.append(
                         f"step {state.step}: {len(names)} of {len(digests)} tensors differ, {names[0]} first"
                     )
-    return Replay(first_step, last_step, num_rows, num_tensors, differences)
+    recorded_with = next(iter(headers.values()), checkpoint.header).environment
+    other = [
+        f"{name} {recorded_with[name]}, now {value}"
+        for name, value in experiment.environment.items()
+        if name in recorded_with and recorded_with[name] != value
+    ]
+    return Replay(first_step, last_step, num_rows, num_tensors, differences, other)
 
 
 def nondeterministic_kernels(checkpoint: checkpoints.Checkpoint, experiment: Experiment) -> list[str]:

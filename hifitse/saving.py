@@ -88,7 +88,7 @@ class Saver:
         if self.copy:
             old = self.copy.header.step
             self.events.add("save_failed", old, f"the checkpoint of step {old} is given up for that of {state.step}")
-        head = header(state, self.experiment.config, self.experiment.corpus.fingerprint)
+        head = header(state, self.experiment)
         self.copy = Copy(state, self.run.checkpoint_path(state.step), head, self.host.copy(to_tensors(state)))
         self._begin_attempt()
 

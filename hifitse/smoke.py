@@ -58,7 +58,7 @@ def smoke(
     with tempfile.TemporaryDirectory(prefix="hifitse-smoke-") as scratch:
         saved = Path(scratch) / "checkpoint.safetensors"
         results = _steps(state, experiment, replay_step, progress)
-        checkpoints.save(saved, header(state, experiment.config, experiment.corpus.fingerprint), to_tensors(state))
+        checkpoints.save(saved, header(state, experiment), to_tensors(state))
         straight = _steps(state, experiment, stop_step, progress)
         replayed = from_checkpoint(checkpoints.load(saved), experiment.config, experiment.device)
         repeated = _steps(replayed, experiment, stop_step, progress)

@@ -2,6 +2,7 @@
 
 import copy
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +14,9 @@ from hifitse.errors import CheckpointError
 from hifitse.gradient_watch import GradientWatch
 from hifitse.models.build import build_model
 from hifitse.seeding import derive
+
+if TYPE_CHECKING:
+    from hifitse.experiment import Experiment
 
 
 @dataclass
@@ -57,11 +61,13 @@ def to_tensors(state: TrainState) -> dict[str, Tensor]:
     return tensors
 
 
-def header(state: TrainState, config: Config, data_fingerprint: str) -> Header:
+def header(state: TrainState, experiment: "Experiment") -> Header:
+    """Return what the checkpoint of a state says about itself."""
     return Header(
         step=state.step,
-        config=to_data(config),
-        data_fingerprint=data_fingerprint,
+        config=to_data(experiment.config),
+        data_fingerprint=experiment.corpus.fingerprint,
+        environment=experiment.environment,
         parent=state.parent,
         optimizer_reset_step=state.optimizer_reset_step,
         watch=state.watch.to_json(),

@@ -42,7 +42,7 @@ def verify_resume(settings: Config, run: "Run", source: str, num_steps: int | No
         for difference in found.differences[:_SHOWN]:
             out.print(difference, soft_wrap=True)
         out.print(f"FAIL  {len(found.differences)} differences in {compared}", soft_wrap=True)
-    reason = "the configuration, the corpus, the number of ranks or the version of torch may have changed since"
+    reason = "; ".join(found.other_environment) or "the configuration, the corpus or the code has changed since"
     if experiment.device.type == "cuda" and not settings.train.deterministic:
         kernels = ", ".join(nondeterministic_kernels(checkpoint, experiment)) or "none that torch knows of"
         reason = f"kernels that are not deterministic here: {kernels}; train with --set train.deterministic=true"

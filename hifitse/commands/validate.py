@@ -42,6 +42,6 @@ def validate(
     if not experiment.ranks.on_main(lambda: keep(exam, checkpoint, experiment, target)):
         say("this exam differs from the one that the run keeps for this step; its result is only shown")
     if json:
-        print_json({"run": target.name, "step": exam.step, "metrics": exam.metrics})
+        print_json({"run": target.name, "step": exam.step, "metrics": exam.metrics, "raw_metrics": exam.raw_metrics})
     else:
-        metrics_table([(exam.step, exam.metrics, "")])
+        metrics_table([(exam.step, exam.metrics, ""), (exam.step, exam.raw_metrics, "raw weights")])

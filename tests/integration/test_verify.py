@@ -4,9 +4,11 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 from conftest import Cli
 
 from hifitse import checkpoints
+from hifitse.experiment import Experiment
 from hifitse.runs import Run
 
 
@@ -47,3 +49,9 @@ def test_there_must_be_something_to_compare_with(cli: Cli, trained: Path) -> Non
     assert outcome.code == 2
     assert "nothing is recorded after step 12" in outcome.err
     assert checkpoints.load_header(Run(trained).checkpoint_path(12))[0].step == 12
+
+
+def test_another_machine_is_named(cli: Cli, trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Experiment, "environment", {"torch": "9.9", "device": "cpu", "ranks": 1})
+    outcome = cli("resume", "--run", trained, "--verify", "--set", "seed=2")
+    assert f"the resume is not exact; torch {torch.__version__}, now 9.9" in outcome.err
