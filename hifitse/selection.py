@@ -106,8 +106,17 @@ def select(run: Run, metric: Metric, bounds: list[Bound]) -> Selection:
 
 
 def choose(run: Run, metric: Metric, bounds: list[Bound]) -> Selection:
-    """Select as `select` does, and point the run's ``best`` at the winner."""
-    selection = select(run, metric, bounds)
+    """Select as `select` does, and point the run's ``best`` at the winner, or at nothing where there is none."""
+    try:
+        selection = select(run, metric, bounds)
+    except UsageError:
+        raise
+    except HifitseError as error:
+        if refused := run.read_best():
+            # It was chosen by other bounds; what is used next must not be what was just refused.
+            run.best_path.unlink()
+            raise HifitseError(f"{error}; step {refused['step']}, which was best so far, is not any more") from None
+        raise
     best = selection.best
     pointer = {"step": best.step, "metric": metric.name, "value": best.metrics[metric.name]}
     write_text(run.best_path, json.dumps(pointer, indent=2) + "\n")

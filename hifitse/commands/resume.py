@@ -87,21 +87,21 @@ def resume(
         if json:
             print_state(target, step)
         return
-    stop = stop_step(settings, checkpoint.header.step, stop_at)
+    stop = stop_step(settings, step, stop_at)
     experiment = build_experiment(settings, device)
     changes += compare_data(checkpoint, experiment)
-    show_changes(changes, checkpoint.header.step)
+    show_changes(changes, step)
     state = from_checkpoint(checkpoint, settings, experiment.device, reset_optimizer=reset_optimizer)
     require_sound_objective(experiment, state.model, allow_unsafe_objective)
 
     def prepare() -> None:
         if new_run:
             target.require_new()
-            file = Path(source) if Path(source).is_file() else origin.checkpoint_path(checkpoint.header.step)
+            file = Path(source) if Path(source).is_file() else origin.checkpoint_path(step)
             fork(origin, file, checkpoint, target)
-        if folder := set_aside_after(target, checkpoint.header.step):
-            say(f"everything after step {checkpoint.header.step} was moved to {folder}")
+        if folder := set_aside_after(target, step):
+            say(f"everything after step {step} was moved to {folder}")
         target.write_config(settings)
-        note_changes(target, checkpoint.header.step, changes)
+        note_changes(target, step, changes)
 
     run_training(state, experiment, target, stop, json, prepare)

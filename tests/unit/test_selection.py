@@ -97,3 +97,11 @@ def test_if_none_meets_the_bounds_the_message_says_why(run: Run) -> None:
 def test_a_wrong_requirement_is_refused(text: str) -> None:
     with pytest.raises(UsageError):
         Bound.parse(text)
+
+
+def test_a_best_that_was_chosen_by_looser_bounds_does_not_outlive_a_refusal(run: Run) -> None:
+    assert choose(run, METRIC, []).best.step == 220
+    with pytest.raises(HifitseError, match="step 220, which was best so far, is not any more"):
+        choose(run, METRIC, [Bound.parse("rms_ratio>=2")])
+    with pytest.raises(UsageError, match="no best checkpoint chosen yet"):
+        run.find("best")
