@@ -44,9 +44,9 @@ class Experiment:
             torch.use_deterministic_algorithms(True)
         if config.train.cpu_threads is not None:
             torch.set_num_threads(config.train.cpu_threads)
-        # The main rank first: the others then find all headers in the cache.
-        ranks.on_main(lambda: load_corpus(config, progress).fingerprint)
-        return cls(config, device, Objective(config.loss), load_corpus(config, progress), ranks)
+        # One rank reads the headers of all files, and the others get what it found.
+        corpus = ranks.on_main(lambda: load_corpus(config, progress))
+        return cls(config, device, Objective(config.loss), corpus, ranks)
 
     @property
     def environment(self) -> dict[str, Any]:
