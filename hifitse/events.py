@@ -7,6 +7,8 @@ from typing import Any
 from hifitse.journal import Journal
 from hifitse.runs import Run
 
+_WARNINGS = ("sick", "skipped", "rollback", "save_failed", "exam_failed", "retention_failed")
+
 
 class Events:
     """Writes events into the run, and tells people about them."""
@@ -24,13 +26,9 @@ class Events:
             details: further figures; not told.
         """
         self.note(kind, step, message, **details)
-        self.tell(message)
-
-    def add_end(self, kind: str, step: int, message: str, **details: Any) -> None:
-        """Note an event that ends the command: stopped, interrupted or failed. The command itself tells it."""
-        self.note(kind, step, message, **details)
+        self.tell(f"warning: {message}" if kind in _WARNINGS else message)
 
     def note(self, kind: str, step: int, message: str, **details: Any) -> None:
-        """Note an event without telling it: cleaned."""
+        """Note an event without telling it: cleaned, or stopped, interrupted and failed, which the command tells."""
         now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         self.journal.append({"time": now, "kind": kind, "step": step, "message": message, **details})

@@ -95,6 +95,6 @@ class Logbook:
             self.events.add(kind, step, message, **details)
 
     def end(self, kind: str, step: int, message: str, **details: Any) -> None:
-        """Note an event that ends the command, see `Events.add_end`."""
+        """Note an event that ends the command, see `Events.note`."""
         if self.is_main:
-            self.events.add_end(kind, step, message, **details)
+            self.events.note(kind, step, message, **details)

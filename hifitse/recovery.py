@@ -69,7 +69,7 @@ def recover(
             reason += f"; health.max_rollbacks {config.health.max_rollbacks} reached"
         else:
             return _roll_back(alarm, state, healthy, experiment, run, events)
-    events.add_end("stopped", state.step, reason, guard=alarm.guard)
+    events.note("stopped", state.step, reason, guard=alarm.guard)
     raise StoppedError(_how_to_go_on(alarm.guard, reason, state, healthy, run))
 
 

@@ -43,7 +43,7 @@ def note_changes(run: "Run", step: int, changes: Sequence[Judged]) -> None:
 
     if changes:
         message = f"changed at step {step}: {', '.join(change.key for change in changes)}"
-        Events(run, say).add_end("config_changed", step, message, changes=[change.to_json() for change in changes])
+        Events(run, say).note("config_changed", step, message, changes=[change.to_json() for change in changes])
 
 
 def show_changes(changes: Sequence[Judged], step: int) -> None:
