@@ -164,6 +164,9 @@ class _Scenes(Dataset[MicroBatch | _Failure]):
             ]
         except HifitseError as error:
             return _Failure(type(error), str(error))
+        except (ArithmeticError, LookupError, MemoryError, OSError, RuntimeError, TypeError, ValueError) as error:
+            # Whatever an odd file makes a library say: the training saves its steps before it ends.
+            return _Failure(DataError, f"scenes {indices.start} to {indices.stop - 1} cannot be rendered: {error!r}")
         return MicroBatch(
             step=item[0],
             number=item[1],

@@ -3,6 +3,7 @@
 import re
 from dataclasses import dataclass
 
+from hifitse.config_section import NUMBER
 from hifitse.errors import UsageError
 from hifitse.metrics import Metric, metric
 
@@ -22,7 +23,7 @@ class Bound:
         Raises:
             UsageError: the text is neither, or the metric is unknown; the message names ``source``.
         """
-        if not (match := re.fullmatch(r"\s*(\w+)\s*(>=|<=)\s*(-?\d+(?:\.\d*)?)\s*", text)):
+        if not (match := re.fullmatch(rf"\s*(\w+)\s*(>=|<=)\s*({NUMBER})\s*", text)):
             raise UsageError(f"{source} '{text}': expected METRIC>=NUMBER or METRIC<=NUMBER, e.g. 'rms_ratio>=0.8'")
         return cls(metric(match[1]), match[2] == ">=", float(match[3]))
 

@@ -20,6 +20,7 @@ from hifitse.config_section import (
     NumInterferers,
     Positive,
     Range,
+    Requirement,
     Section,
 )
 
@@ -248,7 +249,7 @@ class ValidationConfig(Section):
 class SelectionConfig(Section):
     metric: MetricName = "tp_si_sdr"
     """Metric by which checkpoints are ranked, among those that are within the bounds of health.guards."""
-    require: tuple[str, ...] = ()
+    require: tuple[Requirement, ...] = ()
     """Further bounds that a checkpoint must keep to be ranked at all, e.g. ta_suppression_db>=10."""
 
 

@@ -11,6 +11,9 @@ NonNegative = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(ge=1)]
 MetricName = Literal["tp_si_sdr", "tp_si_sdri", "rms_ratio", "ta_energy_db", "ta_suppression_db", "val_loss"]
 """The metrics of the exam, see `hifitse.metrics.METRICS`."""
+NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
+Requirement = Annotated[str, Field(pattern=rf"^\s*(?:{'|'.join(get_args(MetricName))})\s*[<>]=\s*{NUMBER}\s*$")]
+"""A bound on a metric, e.g. rms_ratio>=0.8."""
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
 
 

@@ -9,6 +9,7 @@ import os
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, TypeVar, cast
 
 import torch
@@ -18,6 +19,8 @@ from torch import Tensor
 from hifitse.errors import HifitseError, UsageError
 
 T = TypeVar("T")
+_PATIENCE = timedelta(hours=12)
+"""How long ranks wait for what one of them does alone: a first scan of a large corpus, a save on a slow disk."""
 
 
 @dataclass(frozen=True)
@@ -114,10 +117,10 @@ def connect(device: torch.device) -> tuple[Ranks, torch.device]:
         torch.cuda.set_device(device)
     if not dist.is_initialized():
         with _connected():
-            dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+            dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=_PATIENCE)
         # Threads that are still connected when the interpreter ends would abort the process.
         atexit.register(dist.destroy_process_group)
-    return Ranks(dist.get_rank(), size, dist.new_group(backend="gloo")), device
+    return Ranks(dist.get_rank(), size, dist.new_group(backend="gloo", timeout=_PATIENCE)), device
 
 
 @contextmanager

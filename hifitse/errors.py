@@ -37,8 +37,12 @@ class Interrupted(HifitseError):
     """A signal ended the command, during training after its state was saved."""
 
     def __init__(self, message: str, signal_number: int) -> None:
-        super().__init__(message)
+        # Both of them, so that it can be sent to other ranks.
+        super().__init__(message, signal_number)
         self.exit_code = self.code_of(signal_number)
+
+    def __str__(self) -> str:
+        return str(self.args[0])
 
     @staticmethod
     def code_of(signal_number: int) -> int:

@@ -14,13 +14,14 @@ def fork(source: Run, file: Path, checkpoint: Checkpoint, target: Run) -> None:
     """
     step = checkpoint.header.step
     copy = target.checkpoint_path(step)
-    if source.owns(checkpoint):
+    is_own = source.owns(checkpoint)
+    if is_own:
         for exam_step in source.exam_steps():
             if exam_step <= step:
                 target.write_exam(exam_step, source.read_exam(exam_step))
         # Written as a whole: a fork that was killed may be repeated.
         target.write_metrics([row for row in source.read_metrics() if row["step"] <= step])
-    origin = {"source": str(source.path), "step": step, "digest": checkpoint.digest}
+    origin = {"source": str(source.path if is_own else file), "step": step, "digest": checkpoint.digest}
     write_text(target.origin_path, json.dumps(origin, indent=2) + "\n")
     temporary = copy.with_name(f".{copy.name}.tmp")
     link_or_copy(file, temporary)

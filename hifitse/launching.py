@@ -9,7 +9,8 @@ import uuid
 from hifitse.errors import HifitseError, Interrupted
 
 _GRACE_SECONDS = 600
-"""How long ranks may take to end their step and save it after a signal."""
+"""How long ranks may take to end their step and save it after a signal. When one of them fails, torch gives the others
+30 seconds."""
 
 
 def rank() -> int:

@@ -48,6 +48,12 @@ def new_folder(run: Run) -> Path:
     return folder
 
 
+def begun_folder(run: Run, step: int) -> Path | None:
+    """Return the folder in which a rollback to a step, cut off by a kill, has kept the checkpoint of that step."""
+    begun = [folder for folder in run.abandoned_folders() if not _line_path(folder).exists()]
+    return next((folder for folder in begun if Run(folder).checkpoint_path(step).exists()), None)
+
+
 def keep_copy(run: Run, step: int, folder: Path) -> None:
     """Keep the checkpoint of a step in an abandoned folder, for it is about to be replaced."""
     link_or_copy(run.checkpoint_path(step), Run(folder).checkpoint_path(step))

@@ -77,9 +77,19 @@ def phase_loss(estimate: Tensor, target: Tensor) -> Tensor:
     for n_fft, window_length, hop in PHASE_RESOLUTIONS:
         window = torch.hann_window(window_length, device=estimate.device, dtype=estimate.dtype)
         # The STFT is linear: one transform of the difference instead of two.
-        error = torch.stft(estimate - target, n_fft, hop, window_length, window, return_complex=True)
+        padded = _reflected(estimate - target, n_fft // 2)
+        error = torch.stft(padded, n_fft, hop, window_length, window, center=False, return_complex=True)
         total = total + torch.view_as_real(error).abs().mean(dim=(1, 2, 3))
     return total / len(PHASE_RESOLUTIONS)
+
+
+def _reflected(waveform: Tensor, size: int) -> Tensor:
+    """Return a waveform with ``size`` samples mirrored at either end, (B, L) -> (B, L + 2 size).
+
+    As `torch.nn.functional.pad` does it, whose gradient is not deterministic on a GPU.
+    """
+    before, after = waveform[:, 1 : size + 1].flip(-1), waveform[:, -size - 1 : -1].flip(-1)
+    return torch.cat([before, waveform, after], dim=-1)
 
 
 class Counts(NamedTuple):

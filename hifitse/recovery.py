@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from hifitse import checkpoints, lines
+from hifitse.config import Config
 from hifitse.config_health import NonFiniteGuard, SpikeGuard
 from hifitse.errors import StoppedError
 from hifitse.events import Events
@@ -50,6 +51,18 @@ def judge_step(result: "StepResult", state: TrainState, experiment: Experiment, 
     return Alarm(result.skipped, guard.action, message) if acts else None
 
 
+def unfinished_rollback(state: TrainState, config: Config) -> Alarm | None:
+    """Return the alarm of a rollback that a step guard began at this very state, and a kill cut off."""
+    guards: tuple[tuple[str, NonFiniteGuard | SpikeGuard, int], ...] = (
+        ("non_finite", config.health.non_finite, state.watch.num_non_finite),
+        ("spike", config.health.spike, state.watch.num_spikes),
+    )
+    for name, guard, in_a_row in guards:
+        if guard.action == "rollback" and in_a_row and in_a_row % guard.patience == 0:
+            return Alarm(name, guard.action, f"{in_a_row} steps in a row up to step {state.step} were not taken")
+    return None
+
+
 def recover(
     alarm: Alarm, state: TrainState, experiment: Experiment, run: Run, events: Events
 ) -> checkpoints.Checkpoint:
@@ -87,8 +100,9 @@ def _roll_back(
     restored.learning_rate_factor = state.learning_rate_factor * config.health.rollback_learning_rate_factor
     # In this order a kill at any point loses nothing: until the sick checkpoints are moved, a resume finds them,
     # judges them again and comes here again; after that, the checkpoint to go on from already holds the cut.
-    folder = lines.new_folder(run)
-    lines.keep_copy(run, step, folder)
+    folder = lines.begun_folder(run, step) or lines.new_folder(run)
+    if not Run(folder).checkpoint_path(step).exists():
+        lines.keep_copy(run, step, folder)
     path = run.checkpoint_path(step)
     checkpoints.save(path, header(restored, experiment), to_tensors(restored))
     lines.set_aside_after(run, step, folder)

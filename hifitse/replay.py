@@ -48,14 +48,17 @@ def bounds(run: Run, which: str, num_steps: int | None) -> tuple[int, int]:
     if which == "last":
         first = steps[-2] if len(steps) > 1 else steps[-1]
     else:
-        first = checkpoints.load_header(run.find(which))[0].step
+        header, digest = checkpoints.load_header(run.find(which))
+        first = header.step
+        if first not in steps or checkpoints.load_header(run.checkpoint_path(first))[1] != digest:
+            raise UsageError(f"--from {which}: not a checkpoint of {run.path}")
     recorded = {row["step"] for row in run.read_metrics() if row["kind"] == "step"} | set(steps)
     last = None if num_steps is None else first + num_steps
     after = sorted(step for step in recorded if first < step and (last is None or step <= last))
     if not after:
         until = "" if last is None else f" up to step {last}"
         raise UsageError(f"{run.path}: nothing is recorded after step {first}{until}; give an earlier --from STEP")
-    return first, last or next((step for step in steps if step > first), after[-1])
+    return first, after[-1] if last else next((step for step in steps if step > first), after[-1])
 
 
 def replay(

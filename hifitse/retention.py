@@ -75,6 +75,8 @@ def always_kept(run: Run, config: Config) -> set[int]:
     exams = run.exam_steps()
     if exams:
         digest = run.read_exam(exams[-1])["exam_digest"]
+        # What sat another exam cannot be ranked until it sits this one; who knows what it is worth.
+        kept |= {step for step in exams if run.read_exam(step)["exam_digest"] != digest}
         if healthy := newest_healthy(run, config, readings(run, digest, exams[-1])):
             kept.add(healthy.header.step)
     return kept

@@ -17,6 +17,7 @@ runs/demo/
 import fcntl
 import json
 import os
+import shlex
 import shutil
 import time
 from collections.abc import Iterator
@@ -47,7 +48,7 @@ class Run:
     @property
     def argument(self) -> str:
         """What ``--run`` takes for this run."""
-        return self.name if self.path.parent == Path("runs") else str(self.path)
+        return shlex.quote(self.name if self.path.parent == Path("runs") else str(self.path))
 
     @property
     def origin_path(self) -> Path:
@@ -140,7 +141,7 @@ class Run:
         if which == "best":
             if not (best := self.read_best()):
                 raise UsageError(
-                    f"{self.path}: no best checkpoint chosen yet; run hifitse select-best --run {self.name}"
+                    f"{self.path}: no best checkpoint chosen yet; run hifitse select-best --run {self.argument}"
                 )
             return self.checkpoint_path(best["step"])
         if which.isdecimal():
@@ -169,8 +170,19 @@ class Run:
         return path.exists() and checkpoints.load_header(path)[1] == checkpoint.digest
 
     def read_best(self) -> dict[str, Any] | None:
-        """Return step, metric and value that select-best chose, or None."""
-        return json.loads(self.best_path.read_text()) if self.best_path.exists() else None
+        """Return step, metric and value that select-best chose, or None.
+
+        Raises:
+            CheckpointError: the file cannot be read.
+        """
+        if not self.best_path.exists():
+            return None
+        try:
+            best: dict[str, Any] = json.loads(self.best_path.read_text())
+            return {**best, "step": int(best["step"])}
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            remedy = f"remove it and repeat hifitse select-best --run {self.argument}"
+            raise CheckpointError(f"{self.best_path}: unreadable ({error}); {remedy}") from error
 
     def write_metrics(self, rows: list[dict[str, Any]]) -> None:
         """Replace the metrics log."""
@@ -198,11 +210,10 @@ class Run:
         """
         try:
             data: dict[str, Any] = json.loads(self.exam_path(step).read_text())
-            data["raw_metrics"]
-        except (OSError, ValueError, KeyError) as error:
-            raise CheckpointError(
-                f"{self.exam_path(step)}: unreadable ({error}); repeat it with hifitse validate --from {step}"
-            ) from error
+            {name: data[name] for name in ("step", "exam_digest", "metrics", "raw_metrics", "terms", "samples")}
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            remedy = f"repeat it with hifitse validate --run {self.argument} --from {step}"
+            raise CheckpointError(f"{self.exam_path(step)}: unreadable ({error}); {remedy}") from error
         return data
 
     def remove_leftovers(self) -> list[str]:

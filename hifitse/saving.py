@@ -117,6 +117,13 @@ class Saver:
                 self._finish_attempt()
         if self.copy:
             raise self._given_up(self.copy, self.reason)
+        for pause in LAST_PAUSES:
+            with contextlib.suppress(OSError):
+                # What came after the save: the row of the last exam, the last events.
+                self.rows.flush()
+                self.events.journal.flush()
+                break
+            time.sleep(pause)
 
     def _begin_attempt(self) -> None:
         assert self.copy

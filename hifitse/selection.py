@@ -12,6 +12,7 @@ from hifitse.config import Config
 from hifitse.errors import CheckpointError, HifitseError, UsageError
 from hifitse.health import gate
 from hifitse.metrics import Metric
+from hifitse.pins import deciding
 from hifitse.runs import Run, write_text
 from hifitse.validation import Exam
 
@@ -78,7 +79,7 @@ def select(run: Run, metric: Metric, bounds: list[Bound]) -> Selection:
     exams, excluded = _exams(run)
     if not exams:
         raise UsageError(
-            f"{run.path}: no checkpoint of this run was validated yet; run hifitse validate --run {run.name}"
+            f"{run.path}: no checkpoint of this run was validated yet; run hifitse validate --run {run.argument}"
         )
     eligible = []
     for exam in exams:
@@ -107,6 +108,11 @@ def select(run: Run, metric: Metric, bounds: list[Bound]) -> Selection:
 
 def choose(run: Run, metric: Metric, bounds: list[Bound]) -> Selection:
     """Select as `select` does, and point the run's ``best`` at the winner, or at nothing where there is none."""
+    with deciding(run):
+        return _choose(run, metric, bounds)
+
+
+def _choose(run: Run, metric: Metric, bounds: list[Bound]) -> Selection:
     try:
         selection = select(run, metric, bounds)
     except UsageError:
@@ -128,7 +134,7 @@ def _exams(run: Run) -> tuple[list[Exam], list[Excluded]]:
     excluded, exams = [], []
     for step in run.checkpoint_steps():
         if not run.exam_path(step).exists():
-            excluded.append(Excluded(step, f"not validated; hifitse validate --from {step} would"))
+            excluded.append(Excluded(step, f"not validated; {_validate(run, step)} would"))
             continue
         try:
             exams.append(Exam.from_json(run.read_exam(step)))
@@ -137,8 +143,12 @@ def _exams(run: Run) -> tuple[list[Exam], list[Excluded]]:
     excluded += _gone(run)
     digest = exams[-1].exam_digest if exams else None
     other = [exam for exam in exams if exam.exam_digest != digest]
-    excluded += [Excluded(e.step, f"sat another exam than the newest; hifitse validate --from {e.step}") for e in other]
+    excluded += [Excluded(e.step, f"sat another exam than the newest; {_validate(run, e.step)}") for e in other]
     return [exam for exam in exams if exam.exam_digest == digest], excluded
+
+
+def _validate(run: Run, step: int) -> str:
+    return f"hifitse validate --run {run.argument} --from {step}"
 
 
 def _gone(run: Run) -> list[Excluded]:

@@ -21,7 +21,7 @@ from hifitse.interrupts import Interrupts
 from hifitse.logbook import Display, Logbook
 from hifitse.losses import energy_db, term_means
 from hifitse.metrics import rms
-from hifitse.recovery import judge_exam, judge_step, recover
+from hifitse.recovery import judge_exam, judge_step, recover, unfinished_rollback
 from hifitse.runs import Run
 from hifitse.schedule import ema_decay, is_due, learning_rate
 from hifitse.state import TrainState, from_checkpoint, update_ema
@@ -50,7 +50,11 @@ class StepResult:
 
 
 def train_step(state: TrainState, micro_batches: Iterable[MicroBatch], experiment: Experiment) -> StepResult:
-    """Do one optimizer step on all micro-batches of the step ``state.step``, and count it."""
+    """Do one optimizer step on all micro-batches of the step ``state.step``, and count it.
+
+    Raises:
+        HifitseError: it cannot be done, here or on another rank; the state is that of the steps before it.
+    """
     config, objective = experiment.config, experiment.objective
     phase = phase_at(config, state.step)
     counts = step_counts(config, state.step)
@@ -59,15 +63,16 @@ def train_step(state: TrainState, micro_batches: Iterable[MicroBatch], experimen
 
     sums: dict[str, Tensor] = {}
     state.optimizer.zero_grad(set_to_none=True)
-    for batch in micro_batches:
-        assert batch.step == state.step, "the batches are those of the step"
-        batch = batch.to(experiment.device)
-        with experiment.autocast():
-            estimate = state.model(batch.mixture, batch.reference)
-        parts = objective.sums(estimate, batch.target, batch.mixture, batch.present, has_absent)
-        objective.loss(parts, counts, has_absent).backward()  # type: ignore[no-untyped-call]
-        for name, value in (parts | _levels(estimate.detach(), batch)).items():
-            sums[name] = sums.get(name, 0) + value.detach()
+    with _agreed(state.step, experiment.ranks):
+        for batch in micro_batches:
+            assert batch.step == state.step, "the batches are those of the step"
+            batch = batch.to(experiment.device)
+            with experiment.autocast():
+                estimate = state.model(batch.mixture, batch.reference)
+            parts = objective.sums(estimate, batch.target, batch.mixture, batch.present, has_absent)
+            objective.loss(parts, counts, has_absent).backward()  # type: ignore[no-untyped-call]
+            for name, value in (parts | _levels(estimate.detach(), batch)).items():
+                sums[name] = sums.get(name, 0) + value.detach()
     _add_up(state.model, sums, experiment.ranks)
 
     grad_norm = torch.nn.utils.clip_grad_norm_(state.model.parameters(), config.train.clip_norm).item()
@@ -100,6 +105,22 @@ def _levels(estimate: Tensor, batch: MicroBatch) -> dict[str, Tensor]:
         "rms_target": rms(batch.target[batch.present]).sum(),
         "energy_db": energy_db(estimate[~batch.present]).sum(),
     }
+
+
+@contextlib.contextmanager
+def _agreed(step: int, ranks: Ranks) -> Generator[None]:
+    """Let all ranks fail where one does: nothing of the state has changed yet, so the main one can still save it."""
+    failed: HifitseError | None = None
+    try:
+        yield
+    except HifitseError as error:
+        failed = error
+    except (RuntimeError, MemoryError) as error:
+        # Out of memory, most of all.
+        failed = HifitseError(f"step {step + 1} cannot be done: {error}")
+        failed.__cause__ = error
+    if ranks.largest(int(failed is not None)):
+        raise failed or HifitseError(f"another rank cannot do step {step + 1}")
 
 
 def _add_up(model: nn.Module, sums: dict[str, Tensor], ranks: Ranks) -> None:
@@ -156,19 +177,20 @@ def _train(state: TrainState, experiment: Experiment, log: Logbook, interrupts: 
     phase_ends = {phase.until for phase in config.curriculum}
     batches = _Timed(experiment.training_batches(state.step, stop_at))
     with log.line(state.step), contextlib.closing(batches):
+        if alarm := unfinished_rollback(state, config):
+            raise alarm
         if _exam_due(state.step, config.train):
             examine(state, experiment, log, interrupts)
         while state.step < stop_at:
             started, waited = time.perf_counter(), batches.waited_seconds
             try:
                 result = train_step(state, of_next_step(batches), experiment)
+                log.step(result, time.perf_counter() - started, batches.waited_seconds - waited)
+                received = ranks.largest(interrupts.received or 0)
             except HifitseError:
                 log.rescue(state)
                 raise
-            log.step(result, time.perf_counter() - started, batches.waited_seconds - waited)
-
             alarm = judge_step(result, state, experiment, log)
-            received = ranks.largest(interrupts.received or 0)
             exam_due = _exam_due(state.step, config.train)
             save_due = is_due(state.step, config.train.checkpoint_every) or state.step in phase_ends
             if alarm or received or exam_due or save_due or state.step == stop_at:

@@ -45,6 +45,9 @@ def extract(
         raise UsageError(f"--output {output}: must end in .wav (32-bit float, which keeps any level)")
     if not output.parent.is_dir():
         raise UsageError(f"--output {output}: there is no folder {output.parent}; make it first")
+    for given in (mixture, reference, target):
+        if given is not None and output.exists() and given.exists() and output.samefile(given):
+            raise UsageError(f"--output {output}: is {given}, which would be overwritten; give another name")
     if model is not None and (source or config or run or overrides):
         raise UsageError("--model brings all it needs; leave out --run, --from, --config and --set")
     from hifitse import exporting

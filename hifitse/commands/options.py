@@ -10,6 +10,7 @@ import typer
 from hifitse.config import Config
 from hifitse.config_files import load_config
 from hifitse.console import duration, err, say, warn
+from hifitse.errors import UsageError
 
 if TYPE_CHECKING:
     from hifitse.checkpoints import Checkpoint
@@ -55,14 +56,25 @@ def resolve(config: Path | None, run: str | None, overrides: list[str] | None) -
 
     path = run_path(run if run is not None else (config or DEFAULT_CONFIG).stem)
     found = Run(path)
+    if config is None and not found.config_path.exists() and not DEFAULT_CONFIG.exists():
+        raise UsageError(f"{path}: no such run, and there is no {DEFAULT_CONFIG} here; give --config FILE")
     if config is None:
         config = found.config_path if run is not None and found.config_path.exists() else DEFAULT_CONFIG
     return load_config(config, overrides or ()), found
 
 
 def run_path(run: str) -> Path:
-    """Return the directory that ``--run`` names: a path, or a name under runs/."""
-    return Path(run) if "/" in run or Path(run).is_dir() else Path("runs") / run
+    """Return the directory that ``--run`` names: a path, or a name under runs/.
+
+    Raises:
+        UsageError: the name is empty.
+    """
+    if not run.strip():
+        raise UsageError("--run '': empty; give a name under runs/, or a path")
+    named = Path("runs") / run
+    # A run that was moved here goes by its bare name, too; another folder of that name is not meant.
+    is_run = run in (".", "..") or (not named.exists() and (Path(run) / "checkpoints").is_dir())
+    return Path(run) if "/" in run or is_run else named
 
 
 def load_checkpoint(run: "Run", source: str) -> "Checkpoint":

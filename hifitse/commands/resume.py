@@ -61,6 +61,10 @@ def resume(
     json: JsonOption = False,
 ) -> None:
     """Continue a run. From an older step, the newer checkpoints are moved to abandoned/, never deleted."""
+    if verify and (new_run or reset_optimizer or stop_at is not None):
+        raise UsageError("--verify changes no run; leave out --as, --reset-optimizer and --stop-at")
+    if steps is not None and not verify:
+        raise UsageError(f"--steps {steps}: is of --verify; to end a training early give --stop-at STEP")
     settings, origin = resolve(config, run, overrides)
     if launch_ranks(ranks):
         return
@@ -73,6 +77,7 @@ def resume(
     from hifitse.runs import Run
     from hifitse.state import from_checkpoint
 
+    seen = origin.checkpoint_steps()
     checkpoint = load_checkpoint(origin, source)
     target = Run(run_path(new_run)) if new_run else origin
     if new_run:
@@ -91,10 +96,15 @@ def resume(
     experiment = build_experiment(settings, device)
     changes += compare_data(checkpoint, experiment)
     show_changes(changes, step)
+    digests = experiment.ranks.gather(checkpoint.digest)
     state = from_checkpoint(checkpoint, settings, experiment.device, reset_optimizer=reset_optimizer)
     require_sound_objective(experiment, state.model, allow_unsafe_objective)
 
     def prepare() -> None:
+        if len(set(digests)) > 1:
+            raise UsageError(f"{target.path}: the ranks have read different checkpoints; repeat the command")
+        if not new_run and (target.checkpoint_steps() != seen or not target.owns(checkpoint)):
+            raise UsageError(f"{target.path}: another process has trained this run meanwhile; repeat the command")
         if new_run:
             target.require_new()
             file = Path(source) if Path(source).is_file() else origin.checkpoint_path(step)

@@ -73,7 +73,8 @@ def unpin(run: RequiredRunOption, source: CheckpointOption) -> None:
     """Take a pin away; retention decides from its next checkpoint on."""
     from hifitse import pins
 
-    found, step = _checkpoint(run, source)
+    # A pin may outlive its checkpoint, where a line was abandoned.
+    found, step = (_run(run), int(source)) if source.isdecimal() else _checkpoint(run, source)
     pins.unpin(found, step)
     say(f"{found.path}: step {step} is not pinned any more")
 

@@ -52,8 +52,8 @@ def select_best(
         out.print(f"left out: {len(gone)} whose exam alone is left ({reasons}): {steps}", soft_wrap=True)
     if other := [str(item.step) for item in selection.excluded if not item.metrics and not item.is_gone]:
         out.print(
-            f"left out: {len(other)} without a comparable exam (hifitse validate --from STEP gives them one): "
-            f"{', '.join(other)}",
+            f"left out: {len(other)} without a comparable exam (hifitse validate --run {target.argument} --from STEP "
+            f"gives them one): {', '.join(other)}",
             soft_wrap=True,
         )
     if len(selection.ranking) > 1 and (behind := selection.ranking[1].behind_best):

@@ -59,6 +59,8 @@ def train(
     def prepare() -> None:
         target.require_new()
         set_aside_after(target, 0)
+        # Of a fork that was killed before it began.
+        target.origin_path.unlink(missing_ok=True)
         target.write_config(settings)
 
     run_training(state, experiment, target, stop, json, prepare)

@@ -233,3 +233,37 @@ def test_a_file_that_goes_bad_in_mid_run_costs_no_finished_step(
     shutil.copytree(spare, corpus)
     assert cli("resume", "--run", run.path).code == 0
     assert [row["step"] for row in run.read_metrics() if row["kind"] == "step"] == list(range(1, 13))
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"raw_metrics": 1}'])
+def test_damaged_records_are_named_with_the_remedy(cli: Cli, trained: Path, content: str) -> None:
+    run = Run(trained)
+    assert cli("select-best", "--run", trained).code == 0
+    run.exam_path(8).write_text(content)
+    outcome = cli("select-best", "--run", trained)
+    assert outcome.code == 0 and f"hifitse validate --run {trained} --from" in outcome.out
+    run.best_path.write_text(content)
+    for command in (("export", "-o", trained.parent / "m.safetensors"), ("resume", "--from", 4)):
+        outcome = cli(*command, "--run", trained)
+        assert outcome.code == 1 and "best.json: unreadable" in outcome.err
+    assert run.checkpoint_steps()[-1] == 12
+
+
+def test_an_empty_run_name_is_refused_and_a_bare_one_is_under_runs(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert cli("train", "--config", TINY, "--run", "").code == 2
+    (tmp_path / "tiny").mkdir()
+    assert cli("train", "--config", TINY, "--stop-at", 1).code == 0
+    assert Run(tmp_path / "runs" / "tiny").exists()
+    assert list((tmp_path / "tiny").iterdir()) == []
+
+
+def test_extract_does_not_overwrite_what_it_reads(cli: Cli, trained: Path, tmp_path: Path) -> None:
+    recording = tmp_path / "r.wav"
+    soundfile.write(recording, np.random.default_rng(0).normal(0, 0.1, 16000), 8000)
+    before = recording.read_bytes()
+    outcome = cli("extract", recording, recording, "-o", recording, "--run", trained, "--from", "last")
+    assert outcome.code == 2 and "would be overwritten" in outcome.err
+    assert recording.read_bytes() == before

@@ -186,3 +186,44 @@ def test_selection_refuses_what_the_guards_refuse(cli: Cli, trained: Path) -> No
     outcome = cli("select-best", "--run", trained, "--set", "health.guards.level_low.below=100")
     assert outcome.code == 1
     assert "rms_ratio" in outcome.err and "is below 100" in outcome.err
+
+
+def test_a_rollback_of_steps_that_was_killed_half_way_is_done_again(
+    cli: Cli, run: Run, sabotage: Sabotage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    sabotage(math.nan, lambda step: step in (7, 8), times=2)
+    overrides = settings("health.non_finite.action=rollback", "health.non_finite.patience=2")
+    with monkeypatch.context() as patch:
+        patch.setattr(lines, "set_aside_after", lambda run, step, folder=None: killed() if folder else None)
+        assert cli("train", "--config", TINY, "--run", run.path, *overrides).code == 130
+    assert run.checkpoint_steps()[-1] == 8
+    assert cli("resume", "--run", run.path).code == 0
+    assert [step for kind, step in kinds(run) if kind == "rollback"] == [8]
+    assert load(run.checkpoint_path(12)).header.num_rollbacks == 1
+    (folder,) = (run.path / "abandoned").iterdir()
+    kept = load(Run(folder).checkpoint_path(6))
+    assert (folder / "line.json").exists() and any(name.startswith("optimizer/") for name in kept.tensors)
+
+
+def test_a_step_that_does_not_fit_into_memory_costs_no_finished_step(
+    cli: Cli, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = training.train_step
+
+    def step(state: Any, batches: Any, experiment: Any) -> training.StepResult:
+        def starved() -> Iterator[Any]:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+            yield
+
+        return original(state, starved() if state.step == 9 else batches, experiment)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "train_step", step)
+        outcome = cli("train", "--config", TINY, "--run", run.path, "--set", "train.checkpoint_every=100")
+    assert outcome.code == 1
+    assert "step 10 cannot be done: CUDA out of memory" in outcome.err
+    assert run.checkpoint_steps()[-1] == 9 and kinds(run)[-1] == ("failed", 9)
+    assert cli("resume", "--run", run.path).code == 0

@@ -1,7 +1,9 @@
 """The way of a user: train, look, resume, validate, smoke, select, extract."""
 
 import json
+import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import soundfile
@@ -9,6 +11,7 @@ import torch
 from conftest import TINY, Cli
 
 from hifitse import checkpoints
+from hifitse.commands import resume
 from hifitse.metrics import METRICS
 from hifitse.runs import Run
 
@@ -267,3 +270,18 @@ def test_config_show_prints_what_would_be_used_and_loads_back(cli: Cli, tmp_path
     assert "ta_weight: 0.3" in shown.out
     schema = json.loads(cli("config", "schema").out)
     assert "loss" in schema["properties"]
+
+
+def test_a_run_that_moved_on_while_a_resume_prepared_is_left_alone(
+    cli: Cli, trained: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, original = Run(trained), resume.build_experiment
+
+    def build(*arguments: Any) -> Any:
+        shutil.copy(run.checkpoint_path(12), run.checkpoint_path(13))
+        return original(*arguments)
+
+    monkeypatch.setattr(resume, "build_experiment", build)
+    outcome = cli("resume", "--run", trained, "--set", "train.total_steps=20")
+    assert outcome.code == 2 and "another process has trained this run meanwhile" in outcome.err
+    assert run.checkpoint_steps()[-1] == 13 and not (run.path / "abandoned").exists()

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import Cli
+from conftest import TINY, Cli
 
 from hifitse import checkpoints
 from hifitse.experiment import Experiment
@@ -55,3 +55,23 @@ def test_another_machine_is_named(cli: Cli, trained: Path, monkeypatch: pytest.M
     monkeypatch.setattr(Experiment, "environment", {"torch": "9.9", "device": "cpu", "ranks": 1})
     outcome = cli("resume", "--run", trained, "--verify", "--set", "seed=2")
     assert f"the resume is not exact; torch {torch.__version__}, now 9.9" in outcome.err
+
+
+def test_only_what_is_recorded_is_repeated(cli: Cli, trained: Path) -> None:
+    outcome = cli("resume", "--run", trained, "--verify", "--from", 8, "--steps", 300)
+    assert outcome.code == 0 and "steps 9 to 12 are equal" in outcome.out
+
+
+def test_a_checkpoint_of_another_run_cannot_be_verified(cli: Cli, trained: Path, tmp_path: Path) -> None:
+    other = Run(tmp_path / "other")
+    assert cli("train", "--config", TINY, "--run", other.path, "--set", "seed=2", "--stop-at", 4).code == 0
+    outcome = cli("resume", "--run", trained, "--verify", "--from", other.checkpoint_path(4))
+    assert outcome.code == 2 and "not a checkpoint of" in outcome.err
+
+
+@pytest.mark.parametrize(
+    "options",
+    [("--verify", "--as", "x"), ("--verify", "--reset-optimizer"), ("--verify", "--stop-at", 12), ("--steps", 2)],
+)
+def test_options_that_do_not_go_together_are_refused(cli: Cli, trained: Path, options: tuple[object, ...]) -> None:
+    assert cli("resume", "--run", trained, *options).code == 2

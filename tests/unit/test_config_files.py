@@ -420,7 +420,7 @@ def configs(draw: st.DrawFn) -> Config:
         "curriculum": phases,
         "model": model,
         "loss": {"ta_weight": draw(numbers), "amplitude_weight": draw(st.floats(0, 1e20))},
-        "selection": {"require": draw(st.lists(texts))},
+        "selection": {"require": draw(st.lists(st.sampled_from(["rms_ratio>=.8", "val_loss <= -1e3"])))},
     }
     return Config.model_validate(data)
 

@@ -75,7 +75,7 @@ def test_checkpoints_without_a_comparable_exam_are_left_out_with_the_remedy(run:
     add(run, 205, 99.0, 1.0, -9.0, digest="another")
     run.exam_path(200).unlink()
     reasons = {item.step: item.reason for item in select(run, METRIC, GATES).excluded}
-    assert "hifitse validate --from 205" in reasons[205]
+    assert "--from 205" in reasons[205]
     assert "not validated" in reasons[200]
 
 
