@@ -1,5 +1,6 @@
 """Reads, writes and compares configurations. Every problem names its file, line and key, or its override."""
 
+import copy
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -93,12 +94,16 @@ def to_data(config: Config) -> dict[str, Any]:
     return config.model_dump(mode="json")
 
 
-def from_data(data: dict[str, Any], source: str) -> Config:
-    """Return the configuration that ``to_data`` made ``data`` from.
+def from_data(data: dict[str, Any], source: str, overrides: Sequence[str] = ()) -> Config:
+    """Return the configuration that ``to_data`` made ``data`` from, with overrides applied.
 
     Raises:
         ConfigError: it does not fit; each line of the message begins with ``source``.
     """
+    data = copy.deepcopy(data)
+    for override in overrides:
+        apply_override(data, override)
+        _make_absolute(data, Path.cwd())
     try:
         return Config.model_validate(data)
     except ValidationError as error:

@@ -63,6 +63,15 @@ def resolve(config: Path | None, run: str | None, overrides: list[str] | None) -
     return load_config(config, overrides or ()), found
 
 
+def resolve_file(file: Path, overrides: list[str] | None) -> tuple[Config, "Run"]:
+    """Return the configuration that a checkpoint file brings, and the run that it lies in."""
+    from hifitse.checkpoints import load_header
+    from hifitse.config_files import from_data
+    from hifitse.runs import Run
+
+    return from_data(load_header(file)[0].config, str(file), overrides or ()), Run(file.parent.parent)
+
+
 def run_path(run: str) -> Path:
     """Return the directory that ``--run`` names: a path, or a name under runs/.
 

@@ -16,6 +16,7 @@ from hifitse.commands.options import (
     build_experiment,
     load_checkpoint,
     resolve,
+    resolve_file,
     run_path,
 )
 from hifitse.commands.resume_verify import verify_resume
@@ -65,7 +66,10 @@ def resume(
         raise UsageError("--verify changes no run; leave out --as, --reset-optimizer and --stop-at")
     if steps is not None and not verify:
         raise UsageError(f"--steps {steps}: is of --verify; to end a training early give --stop-at STEP")
-    settings, origin = resolve(config, run, overrides)
+    if config is None and run is None and Path(source).is_file():
+        settings, origin = resolve_file(Path(source), overrides)
+    else:
+        settings, origin = resolve(config, run, overrides)
     if launch_ranks(ranks):
         return
     if verify:

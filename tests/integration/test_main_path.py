@@ -285,3 +285,15 @@ def test_a_run_that_moved_on_while_a_resume_prepared_is_left_alone(
     outcome = cli("resume", "--run", trained, "--set", "train.total_steps=20")
     assert outcome.code == 2 and "another process has trained this run meanwhile" in outcome.err
     assert run.checkpoint_steps()[-1] == 13 and not (run.path / "abandoned").exists()
+
+
+def test_a_checkpoint_file_brings_its_own_configuration(
+    cli: Cli, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / "elsewhere.safetensors"
+    shutil.copy(Run(trained).checkpoint_path(6), file)
+    outcome = cli("resume", "--from", file, "--as", "fork", "--set", "train.log_every=2", "--stop-at", 8)
+    assert outcome.code == 0, outcome.err
+    assert Run(tmp_path / "runs" / "fork").checkpoint_steps() == [6, 8]
+    assert "changed: train.log_every: 1 -> 2" in outcome.err
