@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import time
+import traceback
 from collections.abc import Generator, Iterable
 from dataclasses import dataclass
 
@@ -117,7 +118,7 @@ def _agreed(step: int, ranks: Ranks) -> Generator[None]:
         failed = error
     except (RuntimeError, MemoryError) as error:
         # Out of memory, most of all.
-        failed = HifitseError(f"step {step + 1} cannot be done: {error}")
+        failed = HifitseError(f"step {step + 1} cannot be done: {error} (events.jsonl has the traceback)")
         failed.__cause__ = error
     if ranks.largest(int(failed is not None)):
         raise failed or HifitseError(f"another rank cannot do step {step + 1}")
@@ -162,7 +163,8 @@ def train(
             ranks.wait()
             raise
         except HifitseError as error:
-            log.end("failed", state.step, str(error))
+            cause = "".join(traceback.format_exception(error.__cause__)) if error.__cause__ else None
+            log.end("failed", state.step, str(error), traceback=cause)
             raise
         else:
             is_end = stop_at == config.train.total_steps

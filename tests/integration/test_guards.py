@@ -226,4 +226,5 @@ def test_a_step_that_does_not_fit_into_memory_costs_no_finished_step(
     assert outcome.code == 1
     assert "step 10 cannot be done: CUDA out of memory" in outcome.err
     assert run.checkpoint_steps()[-1] == 9 and kinds(run)[-1] == ("failed", 9)
+    assert "OutOfMemoryError" in run.read_events()[-1]["traceback"]
     assert cli("resume", "--run", run.path).code == 0
