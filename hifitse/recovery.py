@@ -4,10 +4,11 @@ from typing import TYPE_CHECKING
 
 from hifitse import checkpoints, lines
 from hifitse.config import Config
-from hifitse.config_health import NonFiniteGuard, SpikeGuard
+from hifitse.config_health import HealthConfig, NonFiniteGuard, SpikeGuard
 from hifitse.errors import StoppedError
 from hifitse.events import Events
 from hifitse.experiment import Experiment
+from hifitse.gradient_watch import Skip
 from hifitse.health import Alarm, judge
 from hifitse.history import newest_healthy, readings
 from hifitse.logbook import Logbook
@@ -37,30 +38,36 @@ def judge_step(result: "StepResult", state: TrainState, experiment: Experiment, 
     """Tell why a step was not taken, and return the alarm if a guard acts."""
     if result.skipped is None:
         return None
+    health = experiment.config.health
     if result.skipped == "non_finite":
-        guard: NonFiniteGuard | SpikeGuard = experiment.config.health.non_finite
-        in_a_row, what = state.watch.num_non_finite, "loss or gradient was not finite"
+        what = "loss or gradient was not finite"
     else:
-        guard, in_a_row = experiment.config.health.spike, state.watch.num_spikes
-        usual = f"{guard.factor:g} times its median {state.watch.median:.4g}"
+        usual = f"{health.spike.factor:g} times its median {state.watch.median:.4g}"
         what = f"the gradient norm {result.grad_norm:.4g} is over {usual}"
+    guard, in_a_row = _step_guards(state, health)[result.skipped]
     message = f"step {result.step} was not taken: {what} ({in_a_row} in a row)"
     log.event("skipped", result.step, message, guard=result.skipped)
-    # Every so many, not from so many on: a run that is resumed after a stop gets its patience again.
-    acts = guard.action != "warn" and in_a_row % guard.patience == 0
+    acts = guard.action != "warn" and _is_out_of_patience(guard, in_a_row)
     return Alarm(result.skipped, guard.action, message) if acts else None
 
 
 def unfinished_rollback(state: TrainState, config: Config) -> Alarm | None:
     """Return the alarm of a rollback that a step guard began at this very state, and a kill cut off."""
-    guards: tuple[tuple[str, NonFiniteGuard | SpikeGuard, int], ...] = (
-        ("non_finite", config.health.non_finite, state.watch.num_non_finite),
-        ("spike", config.health.spike, state.watch.num_spikes),
-    )
-    for name, guard, in_a_row in guards:
-        if guard.action == "rollback" and in_a_row and in_a_row % guard.patience == 0:
+    for name, (guard, in_a_row) in _step_guards(state, config.health).items():
+        if guard.action == "rollback" and _is_out_of_patience(guard, in_a_row):
             return Alarm(name, guard.action, f"{in_a_row} steps in a row up to step {state.step} were not taken")
     return None
+
+
+def _step_guards(state: TrainState, health: HealthConfig) -> dict[Skip, tuple[NonFiniteGuard | SpikeGuard, int]]:
+    """Return each guard on steps with the number of sick steps in a row."""
+    watch = state.watch
+    return {"non_finite": (health.non_finite, watch.num_non_finite), "spike": (health.spike, watch.num_spikes)}
+
+
+def _is_out_of_patience(guard: NonFiniteGuard | SpikeGuard, in_a_row: int) -> bool:
+    # Every so many, not from so many on: a run that is resumed after a stop gets its patience again.
+    return in_a_row > 0 and in_a_row % guard.patience == 0
 
 
 def recover(

@@ -29,7 +29,7 @@ from typing import IO, TYPE_CHECKING, Any
 from hifitse.config import Config
 from hifitse.config_files import dump_config
 from hifitse.errors import CheckpointError, UsageError
-from hifitse.journal import append_rows, lines, read_rows
+from hifitse.journal import lines, read_rows
 
 if TYPE_CHECKING:
     from hifitse.checkpoints import Checkpoint
@@ -187,9 +187,6 @@ class Run:
     def write_metrics(self, rows: list[dict[str, Any]]) -> None:
         """Replace the metrics log."""
         write_text(self.metrics_path, lines(rows))
-
-    def append_metrics(self, row: dict[str, Any]) -> None:
-        append_rows(self.metrics_path, [row])
 
     def read_metrics(self) -> list[dict[str, Any]]:
         """Return the rows of the metrics log; lines cut by a crash are left out."""

@@ -10,6 +10,7 @@ import soundfile
 from conftest import SPEECH, TINY, Cli
 
 from hifitse import training
+from hifitse.journal import append_rows
 from hifitse.runs import Run
 
 
@@ -193,7 +194,7 @@ def test_a_run_that_ended_before_its_first_checkpoint_can_be_started_over(cli: C
     run = Run(tmp_path / "run")
     run.path.mkdir()
     run.config_path.write_text("seed: 7\n")
-    run.append_metrics({"step": 1, "kind": "step"})
+    append_rows(run.metrics_path, [{"step": 1, "kind": "step"}])
     assert cli("train", "--config", TINY, "--run", run.path, "--stop-at", 1).code == 0
     assert [row["step"] for row in run.read_metrics()] == [1]
     assert (run.path / "abandoned" / "01" / "metrics.jsonl").exists()

@@ -10,6 +10,7 @@ import torch
 from hifitse import checkpoints
 from hifitse.checkpoints import Header
 from hifitse.errors import UsageError
+from hifitse.journal import append_rows
 from hifitse.lines import keep_copy, new_folder, restore, set_aside_after
 from hifitse.runs import Run
 
@@ -27,7 +28,7 @@ def grow(run: Run, line: str, last: int) -> None:
         parent = checkpoints.save(run.checkpoint_path(step), header, {"model/w": torch.ones(2)})
         run.write_exam(step, {"line": line, "raw_metrics": {}})
         for row_step in (step - 5, step):
-            run.append_metrics({"step": row_step, "line": line})
+            append_rows(run.metrics_path, [{"step": row_step, "line": line}])
     run.best_path.write_text(json.dumps({"step": last, "line": line}))
 
 

@@ -27,7 +27,7 @@ def make(path: Path, *steps: int, kinds: str = "started finished", total_steps: 
     for step in steps:
         tensors = {"model/w": torch.full((1000,), float(step))}
         checkpoints.save(run.checkpoint_path(step), Header(step, {"name": path.name}, ""), tensors)
-        run.append_metrics({"step": step})
+        append_rows(run.metrics_path, [{"step": step}])
     for kind in kinds.split():
         append_rows(run.events_path, [{"kind": kind, "step": 0}])
     return run
@@ -90,7 +90,7 @@ def test_a_held_lock_is_seen_and_not_taken_away(tmp_path: Path) -> None:
 def test_the_step_is_the_newest_on_the_disk_whatever_the_log_ends_with(tmp_path: Path) -> None:
     run = make(tmp_path / "run", 10, 20)
     for step in range(21, 400):
-        run.append_metrics({"step": step, "padding": "x" * 100})
+        append_rows(run.metrics_path, [{"step": step, "padding": "x" * 100}])
     with run.metrics_path.open("a") as file:
         file.write('{"step": 4')
     assert summarize(run.path).step == 399

@@ -8,6 +8,7 @@ import torch
 from hifitse import checkpoints
 from hifitse.checkpoints import Header
 from hifitse.errors import CheckpointError, UsageError
+from hifitse.journal import append_rows
 from hifitse.lines import set_aside_after
 from hifitse.runs import Run
 
@@ -19,7 +20,7 @@ def run(tmp_path: Path) -> Run:
         checkpoints.save(run.checkpoint_path(step), Header(step, {}, ""), {"model/w": torch.full((2,), float(step))})
         run.write_exam(step, {"step": step})
     for step in range(1, 36):
-        run.append_metrics({"step": step})
+        append_rows(run.metrics_path, [{"step": step}])
     return run
 
 
