@@ -196,6 +196,11 @@ class Run:
         """Return what happened to the run, oldest first."""
         return read_rows(self.events_path)
 
+    def ended_with(self, kind: str) -> bool:
+        """Tell whether the last that happened to the run is an event of this kind."""
+        events = self.read_events()
+        return bool(events) and events[-1]["kind"] == kind
+
     def write_exam(self, step: int, exam: dict[str, Any]) -> None:
         write_text(self.exam_path(step), json.dumps(exam))
 

@@ -90,8 +90,9 @@ def resume(
         raise UsageError(f"--from {source}: not a checkpoint of {target.path}; go on in a new run with --as NAME")
     changes = compare_config(checkpoint, settings)
     step, total = checkpoint.header.step, settings.train.total_steps
-    # One that was killed in its last exam has that still to do.
-    if stop_at is None and (step > total or (step == total and origin.is_examined(step))):
+    # One that was killed in its last exam has that still to do; one that its guards stopped there is judged again.
+    is_done = origin.is_examined(step) and not origin.ended_with("stopped")
+    if stop_at is None and (step > total or (step == total and is_done)):
         say(f"{target.path}: finished at step {step}; raise train.total_steps to train further")
         if json:
             print_state(target, step)

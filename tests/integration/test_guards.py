@@ -160,6 +160,14 @@ def test_a_sick_level_stops_the_run_at_the_second_exam_and_says_how_to_go_on(cli
     assert run.checkpoint_steps()[-1] == 12
 
 
+def test_a_run_that_was_stopped_at_its_last_step_is_not_called_finished(cli: Cli, run: Run) -> None:
+    assert cli("train", "--config", TINY, "--run", run.path, "--set", SICK_LEVEL[0]).code == 3
+    assert kinds(run)[-1] == ("stopped", 12)
+    assert cli("resume", "--run", run.path).code == 3
+    assert cli("resume", "--run", run.path, "--set", "health.guards.level_low.action=warn").code == 0
+    assert "finished at step 12" in cli("resume", "--run", run.path).err
+
+
 def test_a_rollback_that_was_killed_half_way_is_done_again(
     cli: Cli, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
