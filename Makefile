@@ -6,7 +6,7 @@ INSTALLED := $(VENV)/.installed
 DEMO := --config configs/demo.yaml
 EXAMPLE := runs/demo/example
 
-.PHONY: demo collapse test torture lint format bench clean
+.PHONY: demo collapse test torture lint format bench exact clean
 
 $(INSTALLED): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -47,6 +47,15 @@ bench: $(INSTALLED)
 	$(BIN)/python benchmarks/full_model.py
 	$(BIN)/python benchmarks/import_checkpoint.py
 	$(BIN)/python benchmarks/saving.py
+
+# Does this checkout compute what another revision computes? make exact AGAINST=main
+exact: $(INSTALLED)
+	rm -rf runs/exactness && mkdir -p runs/exactness && git worktree prune
+	git worktree add --force --detach runs/exactness/other $(AGAINST)
+	$(BIN)/python benchmarks/exactness.py record runs/exactness/other runs/exactness/other.json
+	$(BIN)/python benchmarks/exactness.py record . runs/exactness/here.json
+	git worktree remove --force runs/exactness/other
+	$(BIN)/python benchmarks/exactness.py compare runs/exactness/other.json runs/exactness/here.json
 
 clean:
 	rm -rf $(VENV) build *.egg-info
