@@ -23,11 +23,11 @@ from typing import Any
 
 from collapse_figure import draw
 
-from hifitse.config_files import load_config
-from hifitse.config_health import Guard, HealthConfig
-from hifitse.health import Reading, judge
-from hifitse.history import readings
-from hifitse.runs import Run
+from hifitse.config.files import load_config
+from hifitse.config.policies import Guard, HealthConfig
+from hifitse.evaluation.guards import Reading, judge
+from hifitse.evaluation.history import readings
+from hifitse.runs.run import Run
 
 CONFIG = Path(__file__).parents[1] / "configs" / "collapse.yaml"
 ONLY_WARN = tuple(f"health.guards.{name}.action=warn" for name in ("level_low", "level_high", "quality_lost"))

@@ -40,7 +40,7 @@ ROLLBACK = (
 )
 # Times, places, versions and words; everything else has to be the same.
 IGNORED_KEYS = {"time", "environment", "config", "path", "folder", "output", "best", "parent", "run", "traceback"}
-IGNORED_KEYS |= {"message", "detail", "reason"}
+IGNORED_KEYS |= {"message", "detail", "reason", "speech", "noise", "rir"}
 
 
 def record(checkout: Path, out: Path) -> None:

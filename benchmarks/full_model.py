@@ -20,7 +20,7 @@ from pathlib import Path
 
 import torch
 
-from hifitse.config_model import GridConfig
+from hifitse.config.model import GridConfig
 from hifitse.models.build import build_model
 
 SECONDS, SAMPLE_RATE = 4, 48_000

@@ -16,14 +16,14 @@ import time
 from pathlib import Path
 
 CONFIG = Path(__file__).parents[1] / "configs" / "hifi_tse.yaml"
-LIBRARY = "import hifitse.cli, hifitse.originals_mapping"
+LIBRARY = "import hifitse.cli, hifitse.checkpoint.original_convert"
 
 
 def write_original(path: Path) -> None:
     """Write a checkpoint with the layout of the original's: 11.8 M weights, their average, two moments each."""
     import torch
 
-    from hifitse.config_files import load_config
+    from hifitse.config.files import load_config
     from hifitse.models.build import build_model
 
     torch.manual_seed(0)

@@ -13,12 +13,12 @@ from statistics import median
 from rich.console import Console
 from rich.table import Table
 
-from hifitse.config import AudioConfig, Config, DataConfig, MixingConfig, Phase
-from hifitse.config_model import CompactConfig
-from hifitse.corpus import load_corpus
-from hifitse.curriculum import settings_at
-from hifitse.rendering import render_index
-from hifitse.scenes import draw_scene
+from hifitse.config.model import CompactConfig
+from hifitse.config.schema import AudioConfig, Config, DataConfig, MixingConfig, Phase
+from hifitse.corpus.corpus import load_corpus
+from hifitse.mixing.curriculum import settings_at
+from hifitse.mixing.rendering import render_index
+from hifitse.mixing.scenes import draw_scene
 
 DEMO_CORPUS = Path(__file__).parents[1] / "tests" / "data" / "demo_corpus"
 SETTINGS = {

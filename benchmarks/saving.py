@@ -17,14 +17,14 @@ from pathlib import Path
 import torch
 from full_model import machine
 
-from hifitse import checkpoints
-from hifitse.config_files import load_config
-from hifitse.events import Events
+from hifitse.checkpoint import file as checkpoints
+from hifitse.config.files import load_config
 from hifitse.experiment import Experiment
-from hifitse.journal import Journal
-from hifitse.runs import Run
-from hifitse.saving import Saver
-from hifitse.state import TrainState, header, new_state, to_tensors
+from hifitse.runs.events import Events
+from hifitse.runs.jsonl import Journal
+from hifitse.runs.run import Run
+from hifitse.training.saver import Saver
+from hifitse.training.state import TrainState, header, new_state, to_tensors
 
 CONFIG = Path(__file__).parents[1] / "configs" / "hifi_tse.yaml"
 

@@ -22,7 +22,7 @@ from loader import cpu_name
 from rich.console import Console
 from rich.table import Table
 
-from hifitse import audio
+from hifitse.audio import files as audio
 
 SPEECH = Path(__file__).parents[1] / "tests" / "data" / "demo_corpus" / "speech"
 RATE = 48000

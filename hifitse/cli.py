@@ -6,7 +6,7 @@ from typing import NoReturn
 
 import typer
 
-from hifitse import __version__, launching
+from hifitse import __version__
 from hifitse.commands import (
     config,
     data,
@@ -21,8 +21,9 @@ from hifitse.commands import (
     validate,
 )
 from hifitse.console import mute, out, say
+from hifitse.distributed import launch as launching
+from hifitse.distributed.signals import ending_in_order
 from hifitse.errors import HifitseError, Interrupted
-from hifitse.interrupts import ending_in_order
 
 _MAIN_RANK_SECONDS = 3
 """How long another rank waits with its complaint."""

@@ -10,13 +10,13 @@ from typing import Any
 import torch
 from torch import nn
 
-from hifitse.batches import ALONE, MicroBatch, exam_batches, training_batches
-from hifitse.config import Config
-from hifitse.corpus import Corpus, load_corpus
-from hifitse.distributed import Ranks, connect
+from hifitse.config.schema import Config
+from hifitse.corpus.corpus import Corpus, load_corpus
+from hifitse.corpus.scan import Progress
+from hifitse.distributed.ranks import Ranks, connect
 from hifitse.errors import UsageError
 from hifitse.losses import Counts, Objective
-from hifitse.scanning import Progress
+from hifitse.mixing.loader import ALONE, MicroBatch, exam_batches, training_batches
 
 
 @dataclass(frozen=True)

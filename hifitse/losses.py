@@ -12,7 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from hifitse.config import LossConfig
+from hifitse.config.schema import LossConfig
 
 ENERGY_EPS = 1e-8
 PHASE_RESOLUTIONS = ((512, 240, 50), (1024, 600, 120), (2048, 1200, 240))

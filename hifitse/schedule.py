@@ -2,7 +2,7 @@
 
 import math
 
-from hifitse.config import TrainConfig
+from hifitse.config.schema import TrainConfig
 
 
 def is_due(step: int, every: int) -> bool:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import soundfile as sf
 
-from hifitse.config import Config
+from hifitse.config.schema import Config
 
 DEMO_CORPUS = Path(__file__).parent / "data" / "demo_corpus"
 

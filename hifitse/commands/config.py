@@ -2,9 +2,9 @@
 
 import typer
 
-from hifitse.commands.options import ConfigOption, JsonOption, RunOption, SetOption, resolve
-from hifitse.config import Config
-from hifitse.config_files import dump_config, to_data
+from hifitse.commands._options import ConfigOption, JsonOption, RunOption, SetOption, resolve
+from hifitse.config.files import dump_config, to_data
+from hifitse.config.schema import Config
 from hifitse.console import print_json
 
 app = typer.Typer(help="Show the configuration, or its JSON Schema.", no_args_is_help=True)

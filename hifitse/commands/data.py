@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from hifitse.commands import data_pack, data_scan
-from hifitse.commands.options import ConfigOption, JsonOption, RunOption, SetOption, build_experiment, resolve
+from hifitse.commands._options import ConfigOption, JsonOption, RunOption, SetOption, build_experiment, resolve
 from hifitse.console import out, print_json
 
 app = typer.Typer(help="Count, hear and convert what the model gets.", no_args_is_help=True)
@@ -29,7 +29,7 @@ def preview(
 ) -> None:
     """Render scenes to WAV files, each with its recipe: mixture, reference and target."""
     settings, _ = resolve(config, run, overrides)
-    from hifitse.preview import write_scenes
+    from hifitse.mixing.preview import write_scenes
 
     experiment = build_experiment(settings, "cpu")
     scenes = write_scenes(experiment, output, number, step)

@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from hifitse.commands.options import ConfigOption, JsonOption, RunOption, SetOption, progress_bar, resolve
-from hifitse.config_yaml import write_yaml
+from hifitse.commands._options import ConfigOption, JsonOption, RunOption, SetOption, progress_bar, resolve
+from hifitse.config.parsing.yaml import write_yaml
 from hifitse.console import print_json, say, warn
 
 _NAMED = 5
@@ -30,9 +30,9 @@ def pack(
     Prints the part of a configuration that uses the result.
     """
     settings, _ = resolve(config, run, overrides)
-    from hifitse import packing
     from hifitse.console import duration
-    from hifitse.sources import find_sources
+    from hifitse.corpus.packing import plan as packing
+    from hifitse.corpus.sources import find_sources
 
     with progress_bar() as progress:
         sources = find_sources(settings.data, progress)

@@ -2,7 +2,7 @@
 
 from dataclasses import asdict
 
-from hifitse.commands.options import ConfigOption, JsonOption, RunOption, SetOption, progress_bar, resolve
+from hifitse.commands._options import ConfigOption, JsonOption, RunOption, SetOption, progress_bar, resolve
 from hifitse.console import print_json, say
 from hifitse.errors import ConfigError
 
@@ -12,10 +12,10 @@ def scan(
 ) -> None:
     """Count speakers, recordings and hours of each corpus and of both splits, and name broken files."""
     settings, _ = resolve(config, run, overrides)
-    from hifitse import inventory
-    from hifitse.commands.tables import holdings_table, parts_table
-    from hifitse.corpus import build_corpus
-    from hifitse.sources import find_sources
+    from hifitse.commands._tables import holdings_table, parts_table
+    from hifitse.corpus import stats as inventory
+    from hifitse.corpus.corpus import build_corpus
+    from hifitse.corpus.sources import find_sources
 
     with progress_bar() as progress:
         sources = find_sources(settings.data, progress)

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from hifitse.commands.options import ConfigOption, JsonOption, RunOption, SetOption, load_checkpoint, resolve
+from hifitse.commands._options import ConfigOption, JsonOption, RunOption, SetOption, load_checkpoint, resolve
 from hifitse.commands.resume import FromOption
 from hifitse.console import out, print_json, say
 from hifitse.errors import UsageError
@@ -28,7 +28,7 @@ def export(
     if output.exists() and not force:
         raise UsageError(f"--output {output}: exists; add --force to overwrite it, or give another name")
     _, found = resolve(config, run, overrides)
-    from hifitse import exporting
+    from hifitse.checkpoint import export as exporting
 
     checkpoint = load_checkpoint(found, source)
     step, digest = checkpoint.header.step, exporting.export(checkpoint, output)

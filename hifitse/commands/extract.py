@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from hifitse.commands.options import (
+from hifitse.commands._options import (
     ConfigOption,
     DeviceOption,
     JsonOption,
@@ -50,9 +50,9 @@ def extract(
             raise UsageError(f"--output {output}: is {given}, which would be overwritten; give another name")
     if model is not None and (source or config or run or overrides):
         raise UsageError("--model brings all it needs; leave out --run, --from, --config and --set")
-    from hifitse import exporting
+    from hifitse.checkpoint import export as exporting
     from hifitse.experiment import pick_device
-    from hifitse.extraction import extract_file
+    from hifitse.inference import extract_file
 
     if model is not None:
         kind, name, trained = "model", str(model), exporting.load(model)

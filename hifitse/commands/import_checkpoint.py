@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from hifitse.commands.options import ConfigOption, JsonOption, RunOption, SetOption, resolve
+from hifitse.commands._options import ConfigOption, JsonOption, RunOption, SetOption, resolve
 from hifitse.console import print_json, say
 
 
@@ -19,11 +19,11 @@ def import_checkpoint(
 ) -> None:
     """Start a run from a checkpoint of the original script: weights, averaged weights, AdamW moments, step."""
     settings, target = resolve(config, run, overrides)
-    from hifitse import checkpoints
-    from hifitse.lines import set_aside_after
-    from hifitse.originals import read
-    from hifitse.originals_mapping import convert
-    from hifitse.runs import write_text
+    from hifitse.checkpoint import file as checkpoints
+    from hifitse.checkpoint.original_convert import convert
+    from hifitse.checkpoint.original_file import read
+    from hifitse.runs.branches import set_aside_after
+    from hifitse.runs.run import write_text
 
     target.require_new()
     # Everything that can be wrong with the file is found before anything is written.

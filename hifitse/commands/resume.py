@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from hifitse.commands.objective_audit import UnsafeOption, require_sound_objective
-from hifitse.commands.options import (
+from hifitse.commands._audit import UnsafeOption, require_sound_objective
+from hifitse.commands._options import (
     ConfigOption,
     DeviceOption,
     JsonOption,
@@ -19,11 +19,11 @@ from hifitse.commands.options import (
     resolve_file,
     run_path,
 )
-from hifitse.commands.resume_verify import verify_resume
+from hifitse.commands._verify import verify_resume
 from hifitse.commands.train import StopAtOption, print_state, run_training, stop_step
 from hifitse.console import say
+from hifitse.distributed.launch import launch_ranks
 from hifitse.errors import UsageError
-from hifitse.launching import launch_ranks
 
 FromOption = Annotated[
     str, typer.Option("--from", metavar="STEP|last|best|FILE", help="The checkpoint: a step, last, best, or a file.")
@@ -75,11 +75,11 @@ def resume(
     if verify:
         verify_resume(settings, origin, source, steps, device, json)
         return
-    from hifitse.commands.config_changes import compare_config, compare_data, note_changes, show_changes
-    from hifitse.forking import fork
-    from hifitse.lines import set_aside_after
-    from hifitse.runs import Run
-    from hifitse.state import from_checkpoint
+    from hifitse.commands._changes import compare_config, compare_data, note_changes, show_changes
+    from hifitse.runs.branches import set_aside_after
+    from hifitse.runs.fork import fork
+    from hifitse.runs.run import Run
+    from hifitse.training.state import from_checkpoint
 
     seen = origin.checkpoint_steps()
     checkpoint = load_checkpoint(origin, source)

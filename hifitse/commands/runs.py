@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from hifitse.commands.options import JsonOption, run_path
+from hifitse.commands._options import JsonOption, run_path
 from hifitse.console import print_json, say
 from hifitse.errors import UsageError
 
 if TYPE_CHECKING:
-    from hifitse.runs import Run
+    from hifitse.runs.run import Run
 
 
 class _Runs(TyperGroup):
@@ -39,9 +39,9 @@ def list_runs(
     json: JsonOption = False,
 ) -> None:
     """List the runs, forks under their origin: state, step, best checkpoint, size."""
-    from hifitse.commands.runs_table import print_runs
-    from hifitse.family import forest
-    from hifitse.listing import find_runs, summarize
+    from hifitse.commands._runs_table import print_runs
+    from hifitse.runs.summary import find_runs, summarize
+    from hifitse.runs.tree import forest
 
     if not folder.is_dir():
         raise UsageError(f"{folder}: no such folder; name the one that holds your runs")
@@ -61,7 +61,7 @@ def pin(
     reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why it is kept.")] = "",
 ) -> None:
     """Keep a checkpoint from retention."""
-    from hifitse import pins
+    from hifitse.runs import pins
 
     found, step = _checkpoint(run, source)
     pins.pin(found, step, reason)
@@ -71,7 +71,7 @@ def pin(
 @app.command("unpin")
 def unpin(run: RequiredRunOption, source: CheckpointOption) -> None:
     """Take a pin away; retention decides from its next checkpoint on."""
-    from hifitse import pins
+    from hifitse.runs import pins
 
     # A pin may outlive its checkpoint, where a line was abandoned.
     found, step = (_run(run), int(source)) if source.isdecimal() else _checkpoint(run, source)
@@ -85,8 +85,8 @@ def restore(
     number: Annotated[str, typer.Argument(metavar="NN", help="Number of the abandoned line, as in abandoned/NN.")],
 ) -> None:
     """Put an abandoned line back; what is there now is set aside in turn, nothing is deleted."""
-    from hifitse import lines
-    from hifitse.events import Events
+    from hifitse.runs import branches as lines
+    from hifitse.runs.events import Events
 
     found = _run(run)
     with found.lock():
@@ -101,7 +101,7 @@ def restore(
 
 
 def _run(name: str) -> "Run":
-    from hifitse.runs import Run
+    from hifitse.runs.run import Run
 
     found = Run(run_path(name))
     if not found.path.is_dir():

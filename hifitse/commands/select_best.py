@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from hifitse.commands.options import ConfigOption, DeviceOption, JsonOption, RunOption, SetOption, resolve
+from hifitse.commands._options import ConfigOption, DeviceOption, JsonOption, RunOption, SetOption, resolve
 from hifitse.console import out, print_json
 
 
@@ -29,9 +29,9 @@ def select_best(
     """Rank the run's validated checkpoints, say why others were left out, and point `best` at the winner."""
     settings, target = resolve(config, run, overrides)
     from hifitse import metrics
-    from hifitse.bounds import Bound
-    from hifitse.commands.tables import metrics_table
-    from hifitse.selection import bounds, choose
+    from hifitse.commands._tables import metrics_table
+    from hifitse.evaluation.bounds import Bound
+    from hifitse.evaluation.selection import bounds, choose
 
     target.require()
     given = [Bound.parse(text) for text in require or ()]

@@ -5,8 +5,8 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from hifitse.commands.objective_audit import audit_objective, audit_table
-from hifitse.commands.options import (
+from hifitse.commands._audit import audit_objective, audit_table
+from hifitse.commands._options import (
     ConfigOption,
     DeviceOption,
     JsonOption,
@@ -42,8 +42,8 @@ def smoke(
 ) -> None:
     """Check a configuration (or a resume) in a few steps, before GPU weeks are spent on it. Changes no run."""
     settings, target = resolve(config, run, overrides)
-    from hifitse.smoke import audit_check, smoke, smoke_config
-    from hifitse.state import from_checkpoint, new_state
+    from hifitse.checks.smoke import audit_check, smoke, smoke_config
+    from hifitse.training.state import from_checkpoint, new_state
 
     checkpoint = load_checkpoint(target, source) if source is not None else None
     first_step = checkpoint.header.step if checkpoint else 0

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hifitse.commands.objective_audit import UnsafeOption, require_sound_objective
-from hifitse.commands.options import (
+from hifitse.commands._audit import UnsafeOption, require_sound_objective
+from hifitse.commands._options import (
     ConfigOption,
     DeviceOption,
     JsonOption,
@@ -18,15 +18,15 @@ from hifitse.commands.options import (
     build_experiment,
     resolve,
 )
-from hifitse.config import Config
+from hifitse.config.schema import Config
 from hifitse.console import print_json, say
+from hifitse.distributed.launch import launch_ranks
 from hifitse.errors import UsageError
-from hifitse.launching import launch_ranks
 
 if TYPE_CHECKING:
     from hifitse.experiment import Experiment
-    from hifitse.runs import Run
-    from hifitse.state import TrainState
+    from hifitse.runs.run import Run
+    from hifitse.training.state import TrainState
 
 StopAtOption = Annotated[
     int | None, typer.Option("--stop-at", metavar="STEP", help="End there, state saved, the schedule untouched.")
@@ -49,8 +49,8 @@ def train(
     target.require_new()
     if launch_ranks(ranks):
         return
-    from hifitse.lines import set_aside_after
-    from hifitse.state import new_state
+    from hifitse.runs.branches import set_aside_after
+    from hifitse.training.state import new_state
 
     experiment = build_experiment(settings, device)
     state = new_state(settings, experiment.device)
@@ -91,9 +91,9 @@ def run_training(
     Args:
         prepare: makes the run ready to be trained; called with the lock held. Like the lock, it is the main rank's.
     """
-    from hifitse.display import TrainingDisplay
-    from hifitse.interrupts import Interrupts
-    from hifitse.training import train as train_loop
+    from hifitse.distributed.signals import Interrupts
+    from hifitse.report.live import TrainingDisplay
+    from hifitse.training.loop import train as train_loop
 
     ranks = experiment.ranks
     with contextlib.ExitStack() as stack:

@@ -2,7 +2,7 @@
 
 from rich.progress import Progress
 
-from hifitse.commands.options import (
+from hifitse.commands._options import (
     ConfigOption,
     DeviceOption,
     JsonOption,
@@ -26,9 +26,9 @@ def validate(
 ) -> None:
     """Measure a checkpoint on the fixed validation scenes, and keep the result for select-best."""
     settings, target = resolve(config, run, overrides)
-    from hifitse.commands.tables import metrics_table
-    from hifitse.state import ema_model, raw_model
-    from hifitse.validation import keep, validate
+    from hifitse.commands._tables import metrics_table
+    from hifitse.evaluation.validation import keep, validate
+    from hifitse.training.state import ema_model, raw_model
 
     checkpoint = load_checkpoint(target, source)
     experiment = build_experiment(settings, device)

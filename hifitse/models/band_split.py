@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from hifitse.bands import Bands
+from hifitse.config.bands import Bands
 
 
 class BandEncoder(nn.Module):

@@ -2,7 +2,7 @@
 
 from torch import nn
 
-from hifitse.config_model import GridConfig, ModelConfig
+from hifitse.config.model import GridConfig, ModelConfig
 from hifitse.models.compact import CompactModel
 from hifitse.models.grid import GridModel
 

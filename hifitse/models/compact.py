@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torchaudio.functional import melscale_fbanks
 
-from hifitse.config_model import CompactConfig
+from hifitse.config.model import CompactConfig
 from hifitse.models.stft import Stft
 
 _MASK_BOUND = 2.0

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from hifitse.config_model import GridConfig
+from hifitse.config.model import GridConfig
 from hifitse.models.band_split import BandDecoder, BandEncoder
 from hifitse.models.stft import Stft
 

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from hifitse.config_model import StftConfig
+from hifitse.config.model import StftConfig
 
 
 class Stft(nn.Module):

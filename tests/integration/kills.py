@@ -16,16 +16,17 @@ import time
 from collections import Counter
 from pathlib import Path
 
+import hifitse.report.live
+
 # What an attempt would import, imported once; torch._dynamo is what an optimizer of torch imports.
 import torch._dynamo  # noqa: F401
 
 import hifitse.commands.resume
 import hifitse.commands.train
-import hifitse.display
-import hifitse.training  # noqa: F401
-from hifitse.checkpoints import load_header
+import hifitse.training.loop  # noqa: F401
+from hifitse.checkpoint.file import load_header
 from hifitse.cli import main
-from hifitse.runs import Run
+from hifitse.runs.run import Run
 
 TINY = Path(__file__).parents[1] / "data" / "tiny.yaml"
 EVERY = 2

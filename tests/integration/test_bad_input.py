@@ -9,9 +9,9 @@ import pytest
 import soundfile
 from conftest import SPEECH, TINY, Cli
 
-from hifitse import training
-from hifitse.journal import append_rows
-from hifitse.runs import Run
+from hifitse.runs.jsonl import append_rows
+from hifitse.runs.run import Run
+from hifitse.training import loop as training
 
 
 def test_a_missing_corpus_is_named_with_its_key(cli: Cli, tmp_path: Path) -> None:

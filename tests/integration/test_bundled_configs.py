@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from hifitse.config_files import load_config
-from hifitse.curriculum import phase_at
+from hifitse.config.files import load_config
 from hifitse.experiment import Experiment
+from hifitse.mixing.curriculum import phase_at
 from hifitse.models.build import build_model, num_parameters
 
 CONFIGS = Path(__file__).parents[2] / "configs"

@@ -17,13 +17,15 @@ import soundfile
 import yaml
 from conftest import DATA, SPEECH, TINY, Cli
 
-from hifitse import audio, pack_recording, packing
-from hifitse.config import Config
-from hifitse.config_files import load_config
-from hifitse.corpus import Corpus, load_corpus
-from hifitse.curriculum import settings_at
-from hifitse.rendering import Rendered, render_index
-from hifitse.runs import Run
+from hifitse.audio import files as audio
+from hifitse.config.files import load_config
+from hifitse.config.schema import Config
+from hifitse.corpus.corpus import Corpus, load_corpus
+from hifitse.corpus.packing import plan as packing
+from hifitse.corpus.packing import recording as pack_recording
+from hifitse.mixing.curriculum import settings_at
+from hifitse.mixing.rendering import Rendered, render_index
+from hifitse.runs.run import Run
 
 
 @pytest.fixture

@@ -6,11 +6,11 @@ import pytest
 from conftest import TINY
 from rich.console import Console
 
-from hifitse.config_files import load_config
+from hifitse.config.files import load_config
 from hifitse.console import duration
-from hifitse.display import TrainingDisplay
-from hifitse.training import StepResult
-from hifitse.validation import Exam
+from hifitse.evaluation.validation import Exam
+from hifitse.report.live import TrainingDisplay
+from hifitse.training.loop import StepResult
 
 METRICS = {"tp_si_sdr": 1.0, "tp_si_sdri": 3.0, "rms_ratio": 0.95, "ta_energy_db": -40.0, "ta_suppression_db": 20.0}
 

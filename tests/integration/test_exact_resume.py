@@ -6,8 +6,8 @@ import pytest
 import torch
 from conftest import TINY, Cli
 
-from hifitse.checkpoints import load
-from hifitse.runs import Run
+from hifitse.checkpoint.file import load
+from hifitse.runs.run import Run
 
 INTERRUPTIONS = {
     1: "in the first step",

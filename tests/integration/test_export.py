@@ -12,10 +12,10 @@ import safetensors.torch
 import soundfile
 from conftest import SPEECH, Cli
 
-from hifitse import exporting
-from hifitse.checkpoints import load
+from hifitse.checkpoint import export as exporting
+from hifitse.checkpoint.file import load
 from hifitse.errors import CheckpointError
-from hifitse.runs import Run
+from hifitse.runs.run import Run
 
 MIXTURE, REFERENCE = (sorted(SPEECH.rglob("*.flac"))[i] for i in (0, -1))
 

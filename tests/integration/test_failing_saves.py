@@ -14,10 +14,12 @@ import pytest
 from conftest import TINY, Cli
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from hifitse import checkpoints, saving, training
-from hifitse.checkpoints import load_header
-from hifitse.runs import Run
-from hifitse.saving import Saver
+from hifitse.checkpoint import file as checkpoints
+from hifitse.checkpoint.file import load_header
+from hifitse.runs.run import Run
+from hifitse.training import loop as training
+from hifitse.training import saver as saving
+from hifitse.training.saver import Saver
 
 Usage = namedtuple("Usage", "total used free")
 

@@ -9,10 +9,11 @@ import pytest
 import torch
 from conftest import TINY, Cli
 
-from hifitse import lines, training
-from hifitse.checkpoints import Checkpoint, load
+from hifitse.checkpoint.file import Checkpoint, load
 from hifitse.losses import Objective
-from hifitse.runs import Run
+from hifitse.runs import branches as lines
+from hifitse.runs.run import Run
+from hifitse.training import loop as training
 
 Sabotage = Callable[..., None]
 

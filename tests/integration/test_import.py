@@ -17,11 +17,11 @@ import torch
 import yaml
 from conftest import DATA, SPEECH, Cli
 
-from hifitse.checkpoints import load
-from hifitse.config_files import from_data
+from hifitse.checkpoint.file import load
+from hifitse.config.files import from_data
 from hifitse.models.build import build_model
-from hifitse.runs import Run
-from hifitse.state import TrainState, ema_model, from_checkpoint
+from hifitse.runs.run import Run
+from hifitse.training.state import TrainState, ema_model, from_checkpoint
 
 ORIGINAL = DATA / "original"
 CHECKPOINT = ORIGINAL / "tiny_checkpoint_0200000.pt"

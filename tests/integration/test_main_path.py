@@ -10,10 +10,10 @@ import soundfile
 import torch
 from conftest import TINY, Cli
 
-from hifitse import checkpoints
+from hifitse.checkpoint import file as checkpoints
 from hifitse.commands import resume
 from hifitse.metrics import METRICS
-from hifitse.runs import Run
+from hifitse.runs.run import Run
 
 COMPARED = ("step", "phase", "learning_rate", "loss", "terms", "grad_norm", "rms_ratio", "ta_energy_db")
 

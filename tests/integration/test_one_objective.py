@@ -9,14 +9,15 @@ import torch
 from conftest import TINY
 
 import hifitse
-from hifitse import training, validation
-from hifitse.batches import exam_batches
-from hifitse.config import Config
-from hifitse.config_files import load_config
-from hifitse.curriculum import phase_at
+from hifitse.config.files import load_config
+from hifitse.config.schema import Config
+from hifitse.evaluation import validation
 from hifitse.experiment import Experiment
 from hifitse.losses import Objective
-from hifitse.state import new_state
+from hifitse.mixing.curriculum import phase_at
+from hifitse.mixing.loader import exam_batches
+from hifitse.training import loop as training
+from hifitse.training.state import new_state
 
 CPU = torch.device("cpu")
 STEP = 4

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from conftest import TINY
 
-from hifitse.runs import Run
+from hifitse.runs.run import Run
 
 HIFITSE = (sys.executable, "-m", "hifitse")
 

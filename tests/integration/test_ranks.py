@@ -15,10 +15,10 @@ from conftest import TINY
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hifitse import checkpoints
-from hifitse.distributed import Ranks
+from hifitse.checkpoint import file as checkpoints
+from hifitse.distributed.ranks import Ranks
 from hifitse.errors import UsageError
-from hifitse.runs import Run
+from hifitse.runs.run import Run
 
 HIFITSE = (sys.executable, "-m", "hifitse")
 LONG = ("--set", "train.total_steps=100000", "--set", "train.validate_every=100000")

@@ -12,10 +12,10 @@ import pytest
 from conftest import SPEECH, TINY, Cli
 from rich.console import Console
 
-from hifitse.commands import runs_table
-from hifitse.journal import append_rows
-from hifitse.lines import set_aside_after
-from hifitse.runs import Run
+from hifitse.commands import _runs_table
+from hifitse.runs.branches import set_aside_after
+from hifitse.runs.jsonl import append_rows
+from hifitse.runs.run import Run
 
 
 def content(path: Path) -> dict[str, bytes]:
@@ -54,8 +54,8 @@ def test_a_finished_run_with_its_fork_its_best_and_its_pins(cli: Cli, trained: P
 def test_the_table_fits_and_says_all(
     trained: Path, tmp_path: Path, width: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from hifitse.family import forest
-    from hifitse.listing import find_runs, summarize
+    from hifitse.runs.summary import find_runs, summarize
+    from hifitse.runs.tree import forest
 
     name = "a_run_with_a_name_that_is_far_too_long_for_any_terminal"
     trained.rename(tmp_path / name)
@@ -65,8 +65,8 @@ def test_the_table_fits_and_says_all(
     run.best_path.write_text('{"step": 235417, "metric": "tp_si_sdr", "value": -12.345}')
     run.pins_path.write_text('{"8": {}}')
     written = io.StringIO()
-    monkeypatch.setattr(runs_table, "out", Console(width=width, file=written, force_terminal=True, no_color=True))
-    runs_table.print_runs(forest([summarize(path) for path in find_runs(tmp_path)]), tmp_path)
+    monkeypatch.setattr(_runs_table, "out", Console(width=width, file=written, force_terminal=True, no_color=True))
+    _runs_table.print_runs(forest([summarize(path) for path in find_runs(tmp_path)]), tmp_path)
     text = written.getvalue()
     for part in ("over_suppression", "12/500k", "-12.35 at", "235417", "1 pinned", "tp_si_sdr"):
         assert part in text, part
@@ -240,13 +240,13 @@ def test_other_recordings_are_a_change_that_matters(cli: Cli, trained: Path, tmp
 
 
 def test_on_a_terminal_the_changes_are_a_table_that_fits(monkeypatch: pytest.MonkeyPatch) -> None:
-    from hifitse.commands import config_changes
-    from hifitse.config_classes import judge_change
-    from hifitse.config_files import Change
+    from hifitse.commands import _changes
+    from hifitse.config.changes import judge_change
+    from hifitse.config.files import Change
 
     written = io.StringIO()
-    monkeypatch.setattr(config_changes, "err", Console(width=80, file=written, force_terminal=True, no_color=True))
+    monkeypatch.setattr(_changes, "err", Console(width=80, file=written, force_terminal=True, no_color=True))
     changes = [Change("train.total_steps", 500_000, 600_000), Change("mixing.sir_db", [-5.0, 5.0], None)]
-    config_changes.show_changes([judge_change(change) for change in changes], 200_000)
+    _changes.show_changes([judge_change(change) for change in changes], 200_000)
     for part in ("train.total_steps", "500000", "600000", "learning rate", "[-5.0, 5.0]", "null"):
         assert part in written.getvalue(), part

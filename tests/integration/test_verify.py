@@ -7,9 +7,9 @@ import pytest
 import torch
 from conftest import TINY, Cli
 
-from hifitse import checkpoints
+from hifitse.checkpoint import file as checkpoints
 from hifitse.experiment import Experiment
-from hifitse.runs import Run
+from hifitse.runs.run import Run
 
 
 def test_what_a_run_did_can_be_repeated_to_the_bit(cli: Cli, trained: Path) -> None:

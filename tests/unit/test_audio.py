@@ -6,10 +6,10 @@ import soundfile as sf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hifitse import audio
-from hifitse.decoded import DecodedRecordings
+from hifitse.audio import files as audio
+from hifitse.audio.cache import DecodedRecordings
+from hifitse.corpus.scan import Recording
 from hifitse.errors import DataError
-from hifitse.scanning import Recording
 
 SPEECH = Path(__file__).parents[1] / "data" / "demo_corpus" / "speech" / "carlo_it" / "000.flac"
 TONE_HZ = 1000

@@ -13,15 +13,15 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from hifitse.audit import Audit, audit
-from hifitse.audit_scenes import audit_scenes
-from hifitse.batches import MicroBatch
-from hifitse.commands.objective_audit import audit_table
-from hifitse.config import Config, LossConfig
-from hifitse.config_files import load_config
+from hifitse.checks.audit import Audit, audit
+from hifitse.checks.audit_outputs import audit_scenes
+from hifitse.commands._audit import audit_table
+from hifitse.config.files import load_config
+from hifitse.config.schema import Config, LossConfig
 from hifitse.console import out
 from hifitse.experiment import Experiment
 from hifitse.losses import Objective, amplitude_loss, phase_loss, si_sdr
+from hifitse.mixing.loader import MicroBatch
 from hifitse.models.build import build_model
 
 CONFIGS = Path(__file__).parents[2] / "configs"

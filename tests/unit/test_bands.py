@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hifitse.bands import Bands, generated, hifi_tse_48k, problem
+from hifitse.config.bands import Bands, generated, hifi_tse_48k, problem
 from hifitse.errors import HifitseError
 
 

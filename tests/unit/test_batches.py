@@ -12,10 +12,10 @@ import pytest
 import soundfile as sf
 import torch
 
-from hifitse.batches import MicroBatch, exam_batches, of_next_step, step_counts, step_indices, training_batches
-from hifitse.config import Config
-from hifitse.corpus import load_corpus
+from hifitse.config.schema import Config
+from hifitse.corpus.corpus import load_corpus
 from hifitse.errors import DataError
+from hifitse.mixing.loader import MicroBatch, exam_batches, of_next_step, step_counts, step_indices, training_batches
 
 MakeConfig = Callable[..., Config]
 PARTS = ("mixture", "reference", "target", "present")
@@ -147,9 +147,9 @@ def test_signals_to_the_whole_group_reach_only_the_training_process(tmp_path: Pa
     script.write_text(
         textwrap.dedent(f"""
         import signal, sys
-        from hifitse.batches import training_batches
-        from hifitse.config import Config
-        from hifitse.corpus import load_corpus
+        from hifitse.mixing.loader import training_batches
+        from hifitse.config.schema import Config
+        from hifitse.corpus.corpus import load_corpus
 
         if __name__ == "__main__":
             config = Config(

@@ -9,8 +9,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from hifitse import checkpoints
-from hifitse.checkpoints import Header
+from hifitse.checkpoint import file as checkpoints
+from hifitse.checkpoint.file import Header
 from hifitse.errors import CheckpointError
 
 HEADER = Header(step=7, config={"seed": 1, "name": "é"}, data_fingerprint="abc", parent="def", optimizer_reset_step=3)

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from hifitse.config_model import CompactConfig
+from hifitse.config.model import CompactConfig
 from hifitse.models.build import build_model
 
 CONFIG = CompactConfig(kind="compact", feature_dim=16, lstm_hidden=8, num_layers=2, embedding_dim=8, num_mels=24)

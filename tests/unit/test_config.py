@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from hifitse.config import Config
+from hifitse.config.schema import Config
 
 MINIMAL: dict[str, Any] = {
     "data": {"speech": ["/corpus"]},

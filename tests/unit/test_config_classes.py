@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from hifitse import config_tree as tree
-from hifitse.config import Config
-from hifitse.config_classes import _CLASSES, class_key, judge_change, require_allowed
-from hifitse.config_files import Change, config_changes, load_config
+from hifitse.config.changes import _CLASSES, class_key, judge_change, require_allowed
+from hifitse.config.files import Change, config_changes, load_config
+from hifitse.config.parsing import annotations as tree
+from hifitse.config.schema import Config
 from hifitse.errors import ConfigError
 
 TINY = Path(__file__).parents[1] / "data" / "tiny.yaml"

@@ -12,9 +12,9 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hifitse.config import Config, WeightedCorpus
-from hifitse.config_files import Change, config_changes, dump_config, from_data, load_config, to_data
-from hifitse.config_yaml import read_yaml, write_yaml
+from hifitse.config.files import Change, config_changes, dump_config, from_data, load_config, to_data
+from hifitse.config.parsing.yaml import read_yaml, write_yaml
+from hifitse.config.schema import Config, WeightedCorpus
 from hifitse.errors import ConfigError
 
 BASIC = """\
@@ -481,6 +481,6 @@ def test_changes_between_kinds_and_phases(folder: Path) -> None:
 
 def test_reading_a_config_imports_no_torch() -> None:
     heavy = "{'torch', 'torchaudio', 'scipy', 'numpy', 'matplotlib', 'safetensors', 'tensorboard'}"
-    code = f"import sys, hifitse.config_files; print(sorted({heavy} & set(sys.modules)))"
+    code = f"import sys, hifitse.config.files; print(sorted({heavy} & set(sys.modules)))"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"

@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 import soundfile as sf
 
-from hifitse import audio, scanning
-from hifitse.config import Config
-from hifitse.corpus import Corpus, Pool, load_corpus
+from hifitse.audio import files as audio
+from hifitse.config.schema import Config
+from hifitse.corpus import scan as scanning
+from hifitse.corpus.corpus import Corpus, Pool, load_corpus
+from hifitse.corpus.scan import Recording
+from hifitse.corpus.split import split_speech
 from hifitse.errors import ConfigError, DataError
-from hifitse.scanning import Recording
-from hifitse.splitting import split_speech
 
 MakeConfig = Callable[..., Config]
 

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hifitse.config import Config
-from hifitse.curriculum import exam_settings, is_absent, num_absent, phase_at, settings_at
+from hifitse.config.schema import Config
+from hifitse.mixing.curriculum import exam_settings, is_absent, num_absent, phase_at, settings_at
 
 RATIOS = st.floats(0, 0.999)
 

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from hifitse.extraction import extract
+from hifitse.inference import extract
 
 
 class PassThrough(nn.Module):

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hifitse.config_health import HealthConfig, SpikeGuard
-from hifitse.gradient_watch import GradientWatch
+from hifitse.config.policies import HealthConfig, SpikeGuard
+from hifitse.training.gradient_guard import GradientWatch
 
 CONFIG = HealthConfig(spike=SpikeGuard(factor=10, window=20, patience=3))
 

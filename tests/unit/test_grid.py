@@ -8,8 +8,8 @@ import yaml
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from hifitse.bands import hifi_tse_48k
-from hifitse.config_model import GridConfig, StftConfig
+from hifitse.config.bands import hifi_tse_48k
+from hifitse.config.model import GridConfig, StftConfig
 from hifitse.models.build import build_model, num_parameters
 
 ORIGINAL = Path(__file__).parents[1] / "data" / "original"

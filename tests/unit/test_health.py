@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from hifitse.config import Config
-from hifitse.config_health import Guard
-from hifitse.health import Crossing, Reading, gate, is_healthy, judge
+from hifitse.config.policies import Guard
+from hifitse.config.schema import Config
+from hifitse.evaluation.guards import Crossing, Reading, gate, is_healthy, judge
 
 # (step, rms_ratio, ta_energy_db, tp_si_sdr)
 RAW_DB_RUN = [

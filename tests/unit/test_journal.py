@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from hifitse.journal import Journal, append_rows, read_rows
+from hifitse.runs.jsonl import Journal, append_rows, read_rows
 
 ROWS = [{"step": 1, "terms": {"loss": 0.5}}, {"step": 2, "terms": {"loss": 0.25}}]
 

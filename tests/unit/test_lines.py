@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from hifitse import checkpoints
-from hifitse.checkpoints import Header
+from hifitse.checkpoint import file as checkpoints
+from hifitse.checkpoint.file import Header
 from hifitse.errors import UsageError
-from hifitse.journal import append_rows
-from hifitse.lines import keep_copy, new_folder, restore, set_aside_after
-from hifitse.runs import Run
+from hifitse.runs.branches import keep_copy, new_folder, restore, set_aside_after
+from hifitse.runs.jsonl import append_rows
+from hifitse.runs.run import Run
 
 Content = dict[str, bytes]
 

@@ -9,15 +9,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from hifitse import checkpoints
-from hifitse.checkpoints import Header
+from hifitse.checkpoint import file as checkpoints
+from hifitse.checkpoint.file import Header
 from hifitse.errors import UsageError
-from hifitse.family import forest
-from hifitse.forking import fork
-from hifitse.journal import append_rows
-from hifitse.lines import keep_copy, new_folder, set_aside_after
-from hifitse.listing import find_runs, state, summarize
-from hifitse.runs import Run
+from hifitse.runs.branches import keep_copy, new_folder, set_aside_after
+from hifitse.runs.fork import fork
+from hifitse.runs.jsonl import append_rows
+from hifitse.runs.run import Run
+from hifitse.runs.summary import find_runs, state, summarize
+from hifitse.runs.tree import forest
 
 
 def make(path: Path, *steps: int, kinds: str = "started finished", total_steps: int = 30) -> Run:

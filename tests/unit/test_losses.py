@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torchmetrics.functional.audio import scale_invariant_signal_distortion_ratio
 
-from hifitse.config import AbsentLoss, LossConfig
+from hifitse.config.schema import AbsentLoss, LossConfig
 from hifitse.losses import Counts, Objective, amplitude_loss, energy_loss, phase_loss, relative_energy_loss, si_sdr
 
 

@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 import torch
 
-from hifitse.config import Config
-from hifitse.config_files import load_config
-from hifitse.config_model import CompactConfig, GridConfig, StftConfig
+from hifitse.checkpoint.original_convert import convert
+from hifitse.checkpoint.original_file import Original, read
+from hifitse.checkpoint.original_network import Sizes, differences, sizes
+from hifitse.config.files import load_config
+from hifitse.config.model import CompactConfig, GridConfig, StftConfig
+from hifitse.config.schema import Config
 from hifitse.errors import CheckpointError, ConfigError
 from hifitse.models.build import build_model
-from hifitse.originals import Original, read
-from hifitse.originals_config import Sizes, differences, sizes
-from hifitse.originals_mapping import convert
 
 ORIGINAL = Path(__file__).parents[1] / "data" / "original"
 CHECKPOINT = ORIGINAL / "tiny_checkpoint_0200000.pt"

@@ -12,13 +12,14 @@ import h5py
 import numpy as np
 import pytest
 
-from hifitse import audio, packed_layout
-from hifitse.config import Config
-from hifitse.corpus import Pool, load_corpus
-from hifitse.curriculum import exam_settings, settings_at
+from hifitse.audio import files as audio
+from hifitse.audio import hdf5_index as packed_layout
+from hifitse.config.schema import Config
+from hifitse.corpus.corpus import Pool, load_corpus
+from hifitse.corpus.scan import Scan, scan
 from hifitse.errors import ConfigError, DataError
-from hifitse.rendering import render_index
-from hifitse.scanning import Scan, scan
+from hifitse.mixing.curriculum import exam_settings, settings_at
+from hifitse.mixing.rendering import render_index
 
 MakeConfig = Callable[..., Config]
 KINDS = ("speech", "noise", "rir")

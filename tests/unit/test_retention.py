@@ -11,17 +11,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from hifitse import checkpoints
-from hifitse.checkpoints import Header
-from hifitse.config import Config
-from hifitse.config_retention import RetentionConfig
-from hifitse.events import Events
-from hifitse.lines import set_aside_after
+from hifitse.checkpoint import file as checkpoints
+from hifitse.checkpoint.file import Header
+from hifitse.config.retention import RetentionConfig
+from hifitse.config.schema import Config
+from hifitse.evaluation.retention import prune, to_delete
+from hifitse.evaluation.validation import Exam
 from hifitse.metrics import Sample, aggregate
-from hifitse.pins import pin
-from hifitse.retention import prune, to_delete
-from hifitse.runs import Run
-from hifitse.validation import Exam
+from hifitse.runs.branches import set_aside_after
+from hifitse.runs.events import Events
+from hifitse.runs.pins import pin
+from hifitse.runs.run import Run
 
 STEPS = [10 * i for i in range(1, 11)]
 

@@ -5,12 +5,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from hifitse import checkpoints
-from hifitse.checkpoints import Header
+from hifitse.checkpoint import file as checkpoints
+from hifitse.checkpoint.file import Header
 from hifitse.errors import CheckpointError, UsageError
-from hifitse.journal import append_rows
-from hifitse.lines import set_aside_after
-from hifitse.runs import Run
+from hifitse.runs.branches import set_aside_after
+from hifitse.runs.jsonl import append_rows
+from hifitse.runs.run import Run
 
 
 @pytest.fixture
@@ -75,7 +75,7 @@ def test_one_process_writes_a_run_and_a_dead_one_holds_no_lock(run: Run) -> None
     code = f"""
 import sys, time
 from pathlib import Path
-from hifitse.runs import Run
+from hifitse.runs.run import Run
 with Run(Path({str(run.path)!r})).lock():
     print("locked", flush=True)
     time.sleep(60)

@@ -9,13 +9,13 @@ import soundfile as sf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hifitse import audio
-from hifitse.config import Config
-from hifitse.corpus import Corpus, Pool, Recording, Speaker, load_corpus
-from hifitse.curriculum import SceneSettings, settings_at
+from hifitse.audio import files as audio
+from hifitse.config.schema import Config
+from hifitse.corpus.corpus import Corpus, Pool, Recording, Speaker, load_corpus
 from hifitse.errors import DataError
-from hifitse.rendering import InaudibleError, Rendered, render, render_index
-from hifitse.scenes import Scene, Voice, draw_scene
+from hifitse.mixing.curriculum import SceneSettings, settings_at
+from hifitse.mixing.rendering import InaudibleError, Rendered, render, render_index
+from hifitse.mixing.scenes import Scene, Voice, draw_scene
 
 MakeConfig = Callable[..., Config]
 QUIET = {"level_db": (-45, -35), "peak_limit": 1.0}

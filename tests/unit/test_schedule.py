@@ -1,6 +1,6 @@
 import pytest
 
-from hifitse.config import TrainConfig
+from hifitse.config.schema import TrainConfig
 from hifitse.schedule import ema_decay, is_due, learning_rate
 
 CONFIG = TrainConfig(

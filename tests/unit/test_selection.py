@@ -6,14 +6,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from hifitse import checkpoints
-from hifitse.bounds import Bound
-from hifitse.checkpoints import Header
+from hifitse.checkpoint import file as checkpoints
+from hifitse.checkpoint.file import Header
 from hifitse.errors import HifitseError, UsageError
+from hifitse.evaluation.bounds import Bound
+from hifitse.evaluation.selection import choose, select
+from hifitse.evaluation.validation import Exam
 from hifitse.metrics import METRICS, Sample, aggregate
-from hifitse.runs import Run
-from hifitse.selection import choose, select
-from hifitse.validation import Exam
+from hifitse.runs.run import Run
 
 GATES = [Bound.parse("rms_ratio>=0.8"), Bound.parse("rms_ratio<=1.25")]
 METRIC = METRICS["tp_si_sdr"]

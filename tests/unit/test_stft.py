@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hifitse.config_model import StftConfig
+from hifitse.config.model import StftConfig
 from hifitse.models.stft import Stft
 
 FULL = StftConfig(n_fft=2048, window=960, hop=480)

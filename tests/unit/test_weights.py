@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hifitse.config import Config
-from hifitse.corpus import Corpus, load_corpus
-from hifitse.curriculum import settings_at
-from hifitse.scenes import Scene, draw_scene
-from hifitse.weights import Shares
+from hifitse.config.schema import Config
+from hifitse.corpus.corpus import Corpus, load_corpus
+from hifitse.corpus.sampling import Shares
+from hifitse.mixing.curriculum import settings_at
+from hifitse.mixing.scenes import Scene, draw_scene
 
 MakeConfig = Callable[..., Config]
 BELOW_ONE = st.floats(0, 1, exclude_max=True)

@@ -1,0 +1,99 @@
+"""A trained model as others get it: one safetensors file with the averaged weights and what it takes to run them.
+
+It is a checkpoint with less in it: the weights go by their own names, without the rest of the training, and of the
+configuration there are the network and the sample rate, without anybody's folders.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import TypeAdapter, ValidationError
+from torch import nn
+
+from hifitse.checkpoint import file as checkpoints
+from hifitse.checkpoint.file import Checkpoint, Header
+from hifitse.config.model import ModelConfig
+from hifitse.errors import CheckpointError
+from hifitse.models.build import build_model
+from hifitse.training.state import load_weights
+
+_NETWORK: TypeAdapter[ModelConfig] = TypeAdapter(ModelConfig)
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """All that an extraction needs."""
+
+    network: nn.Module
+    """In evaluation mode, on the CPU."""
+    sample_rate: int
+    """In Hz."""
+    step: int
+    """Completed steps of the training that it comes from."""
+
+
+def from_checkpoint(checkpoint: Checkpoint) -> TrainedModel:
+    """Return the averaged model of a training checkpoint.
+
+    Raises:
+        CheckpointError: it is an exported model, or of a network that this version does not know.
+    """
+    if not _is_training(checkpoint):
+        raise CheckpointError("--from: an exported model, not a training checkpoint; hifitse extract --model takes it")
+    return _build(checkpoint, "ema/")
+
+
+def export(checkpoint: Checkpoint, path: Path) -> str:
+    """Write the averaged model of a training checkpoint durably, and return the file's digest.
+
+    Raises:
+        CheckpointError: as above, or the file could not be written.
+    """
+    from_checkpoint(checkpoint)
+    header, config = checkpoint.header, checkpoint.header.config
+    reduced = Header(
+        step=header.step,
+        config={"audio": {"sample_rate": config["audio"]["sample_rate"]}, "model": config["model"]},
+        data_fingerprint="",
+        parent=checkpoint.digest,
+    )
+    weights = {
+        name.removeprefix("ema/"): tensor for name, tensor in checkpoint.tensors.items() if name.startswith("ema/")
+    }
+    return checkpoints.save(path, reduced, weights)
+
+
+def load(path: Path) -> TrainedModel:
+    """Read an exported model and verify all of it.
+
+    Raises:
+        CheckpointError: the file is missing, damaged, or not an exported model.
+    """
+    try:
+        checkpoint = checkpoints.load(path)
+    except CheckpointError as error:
+        # The remedy of a checkpoint, an earlier one, is none here.
+        problem = str(error).partition("; resume from")[0]
+        raise CheckpointError(f"{problem}; --model takes what hifitse export wrote") from error
+    if _is_training(checkpoint):
+        raise CheckpointError(f"{path}: a training checkpoint, not an exported model; use --from {path}")
+    return _build(checkpoint, "")
+
+
+def _is_training(checkpoint: Checkpoint) -> bool:
+    return any(name.startswith("ema/") for name in checkpoint.tensors)
+
+
+def _build(checkpoint: Checkpoint, prefix: str) -> TrainedModel:
+    header = checkpoint.header
+    try:
+        config = _NETWORK.validate_python(header.config["model"])
+    except ValidationError as error:
+        raise CheckpointError(
+            f"the model of step {header.step} has a network that this hifitse does not know "
+            f"({error.error_count()} wrong settings); use the version that it was trained with"
+        ) from error
+    rate = header.config["audio"]["sample_rate"]
+    network = build_model(config, rate)
+    load_weights(network, checkpoint, prefix)
+    return TrainedModel(network.eval().requires_grad_(False), rate, header.step)

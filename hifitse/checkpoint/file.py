@@ -1,0 +1,179 @@
+"""A checkpoint is one safetensors file: tensors, and JSON about them in the file's metadata.
+
+Saving is durable: sibling temporary file, fsync, read back and verified, renamed, directory fsynced.
+Loading verifies a digest of every tensor and of the JSON itself, and that a file named after a step holds that step:
+truncation, bit flips and exchanged files are found.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import re
+import shutil
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import torch
+
+from hifitse.errors import CheckpointError
+
+FORMAT_VERSION = 1
+SPARE_BYTES = 2**24
+"""What a save leaves free on the disk: logs and exams need some, too."""
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a checkpoint says about itself, next to its tensors."""
+
+    step: int
+    """Completed steps."""
+    config: dict[str, Any]
+    """The whole configuration, as data."""
+    data_fingerprint: str
+    """Digest of the corpus that it was trained on."""
+    parent: str | None = None
+    """Digest of the checkpoint that this training was resumed from."""
+    optimizer_reset_step: int = 0
+    """Step at which the optimizer last started with fresh moments."""
+    watch: dict[str, Any] = field(default_factory=dict)
+    """The recent gradient norms, see `hifitse.training.gradient_guard`."""
+    num_rollbacks: int = 0
+    """How often a guard has sent this line back."""
+    learning_rate_factor: float = 1.0
+    """What those rollbacks have cut the learning rate to."""
+    environment: dict[str, Any] = field(default_factory=dict)
+    """What it was trained with: version of torch, device, number of ranks. A resume is exact only with the same."""
+    format_version: int = FORMAT_VERSION
+    digests: dict[str, str] = field(default_factory=dict)
+    """Digest of each tensor, by name; filled in by `save`."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    header: Header
+    tensors: dict[str, torch.Tensor]
+    """``model/...``, ``ema/...`` and ``optimizer/...`` tensors, on the CPU."""
+    digest: str
+    """Digest of the header, and with it of everything."""
+
+
+def save(path: Path, header: Header, tensors: dict[str, torch.Tensor]) -> str:
+    """Write a checkpoint durably and return its digest.
+
+    Raises:
+        CheckpointError: the file could not be written, or does not read back as it was.
+    """
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    digests = {name: tensor_digest(tensor) for name, tensor in tensors.items()}
+    text = json.dumps({**asdict(header), "digests": digests}, sort_keys=True)
+    digest = _text_digest(text)
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _require_space(path.parent, sum(tensor.nbytes for tensor in tensors.values()))
+        safetensors.torch.save_file(tensors, temporary, {"hifitse": text, "digest": digest})
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+            with contextlib.suppress(OSError):
+                # Else not the disk would be read back, only what the system remembers of it.
+                os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+        load(temporary)
+        temporary.chmod(0o666 & ~_UMASK)
+        temporary.replace(path)
+        fsync_path(path.parent)
+    except (OSError, safetensors.SafetensorError, CheckpointError) as error:
+        reason = f"{error.strerror}: {error.filename}" if isinstance(error, OSError) else error
+        raise CheckpointError(f"{path}: could not be saved ({reason}); free the disk or mend the folder") from error
+    finally:
+        # Where even this fails, the next opening of the run removes it.
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+    return digest
+
+
+def load(path: Path) -> Checkpoint:
+    """Read a checkpoint and verify all of it.
+
+    Raises:
+        CheckpointError: the file is missing, damaged, or not a checkpoint of this format.
+    """
+    header, digest = load_header(path)
+    try:
+        with safetensors.safe_open(path, "pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+    except (OSError, safetensors.SafetensorError) as error:
+        raise _damaged(path, str(error)) from error
+    if tensors.keys() != header.digests.keys():
+        raise _damaged(
+            path, f"its tensors are not those of its header: {sorted(tensors.keys() ^ header.digests.keys())}"
+        )
+    for name, tensor in tensors.items():
+        if tensor_digest(tensor) != header.digests[name]:
+            raise _damaged(path, f"tensor {name} is not what was saved")
+    return Checkpoint(header, tensors, digest)
+
+
+def load_header(path: Path) -> tuple[Header, str]:
+    """Read and verify what a checkpoint says about itself; return it with its digest. Reads no tensor."""
+    if not path.is_file():
+        raise CheckpointError(f"{path}: no such checkpoint")
+    try:
+        with safetensors.safe_open(path, "pt") as file:
+            metadata = file.metadata() or {}
+    except (OSError, safetensors.SafetensorError) as error:
+        raise _damaged(path, str(error)) from error
+    if "hifitse" not in metadata:
+        raise CheckpointError(f"{path}: a safetensors file, but not a hifitse checkpoint")
+    text, digest = metadata["hifitse"], metadata.get("digest", "")
+    if _text_digest(text) != digest:
+        raise _damaged(path, "its header is not what was saved")
+    data = json.loads(text)
+    if data["format_version"] != FORMAT_VERSION:
+        raise CheckpointError(
+            f"{path}: format version {data['format_version']}, this hifitse reads {FORMAT_VERSION}; update hifitse"
+        )
+    if (named := re.fullmatch(r"step_(\d+)", path.stem)) and int(named[1]) != data["step"]:
+        raise _damaged(path, f"it holds step {data['step']}, not the step of its name")
+    return Header(**data), digest
+
+
+def fsync_path(path: Path) -> None:
+    """Make the content of a file, or the renames inside a directory, survive a power cut."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _damaged(path: Path, reason: str) -> CheckpointError:
+    return CheckpointError(f"{path}: damaged ({reason}); resume from an earlier one with --from STEP")
+
+
+def _require_space(folder: Path, num_bytes: int) -> None:
+    """Raise CheckpointError where a save would not fit, or would leave the disk full."""
+    needed, free = num_bytes + SPARE_BYTES, shutil.disk_usage(folder).free
+    if free < needed:
+        raise CheckpointError(f"it needs {needed / 1e6:,.0f} MB, the disk has {free / 1e6:,.0f} MB left")
+
+
+def tensor_digest(tensor: torch.Tensor) -> str:
+    """Return a digest of type, shape and content; of a tensor on a GPU, of its copy."""
+    tensor = tensor.detach().cpu().contiguous()
+    digest = hashlib.blake2b(f"{tensor.dtype}{tuple(tensor.shape)}".encode(), digest_size=16)
+    digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def _text_digest(text: str) -> str:
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+# Read once, at the start: to read it is to set it, for all threads.
+_UMASK = os.umask(0)
+os.umask(_UMASK)

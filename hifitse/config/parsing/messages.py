@@ -1,0 +1,183 @@
+"""Turns pydantic's validation errors into lines for people: where the value stands, its key, what is wrong."""
+
+import re
+from dataclasses import dataclass, field
+from typing import Any
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from hifitse.config.parsing import annotations as tree
+from hifitse.config.parsing.yaml import KeyPath, show_key
+from hifitse.config.schema import Config
+from hifitse.config.section import Section
+
+_BOUNDS = {
+    "greater_than": "above",
+    "greater_than_equal": "at least",
+    "less_than": "below",
+    "less_than_equal": "at most",
+}
+
+
+@dataclass
+class Origins:
+    """Where each value was set: ``configs/demo.yaml:14``, or the override as it was typed."""
+
+    source: str
+    """Name of the file, or whatever else the values come from."""
+    lines: dict[KeyPath, int] = field(default_factory=dict)
+    overrides: dict[KeyPath, str] = field(default_factory=dict)
+    """Key path to the text of the override, ``loss.ta_weight=0.1``."""
+
+    def override(self, path: KeyPath, text: str) -> None:
+        """Note that an override replaced everything at and below ``path``."""
+        self.lines = {key: line for key, line in self.lines.items() if key[: len(path)] != path}
+        self.overrides = {key: line for key, line in self.overrides.items() if key[: len(path)] != path}
+        self.overrides[path] = text
+
+    def line(self, message: str, path: KeyPath, mentioned: list[KeyPath]) -> str:
+        """Return the whole line about a problem at ``path``.
+
+        A problem between several keys is put down to the ``mentioned`` key that was overridden, or else to the
+        first one in the file.
+        """
+        key = show_key(path)
+        place = next((text for at, text in self.overrides.items() if any(at[: len(m)] == m for m in mentioned)), None)
+        number = next((self.lines[m] for m in mentioned if m in self.lines), None)
+        if place is None and number is None:
+            for length in range(len(path), 0, -1):
+                place, number = self.overrides.get(path[:length]), self.lines.get(path[:length])
+                if place is not None or number is not None:
+                    break
+        if place is not None:
+            return f"--set {place}: " + (message if place.startswith(f"{key}=") else f"{key}: {message}")
+        where = f"{self.source}:{number}" if number else self.source
+        return f"{where}: {key}: {message}" if key else f"{where}: {message}"
+
+
+@dataclass(frozen=True)
+class _Found:
+    """One validation error, located in the configuration."""
+
+    error: ErrorDetails
+    path: KeyPath
+    annotation: Any
+    """What the value at ``path`` may be; None for an unknown key."""
+    section: type[Section]
+    """The innermost section on the way."""
+    description: str | None
+    """What the key means."""
+    holder: Any
+    """What the list that the value stands in may be."""
+    branch: KeyPath | None
+    """The field whose alternatives pydantic tried one after the other, if that is where it failed."""
+
+
+def lines_for(error: ValidationError, origins: Origins) -> list[str]:
+    """Return one line for each problem."""
+    found = [_locate(details) for details in error.errors()]
+    return list(dict.fromkeys(origins.line(*_say(item)) for item in found if not _is_echo(item, found)))
+
+
+def _is_echo(item: _Found, found: list[_Found]) -> bool:
+    """Whether another problem says the same, better."""
+    if item.error["type"] == "too_short":
+        # pydantic does not count items that are wrong.
+        return any(len(other.path) > len(item.path) and other.path[: len(item.path)] == item.path for other in found)
+    if item.branch is None or item.path != item.branch or not _is_type_error(item.error):
+        return False
+    rivals = [other for other in found if other.branch == item.branch]
+    return any(other.path != item.branch or not _is_type_error(other.error) for other in rivals)
+
+
+def _locate(error: ErrorDetails) -> _Found:
+    """Follow pydantic's location through the annotations; it contains union tags, which are no keys."""
+    path: KeyPath = ()
+    annotation: Any = Config
+    section: type[Section] = Config
+    branch: KeyPath | None = None
+    description: str | None = None
+    holder: Any = None
+    for part in error["loc"]:
+        found = tree.sections(annotation)
+        if len(found) > 1:
+            annotation = section = next(candidate for candidate in found if tree.kind_of(candidate) == part)
+        elif found and (others := tree.plain(annotation)):
+            annotation = found[0] if part == found[0].__name__ else others[0]
+        elif found:
+            section = found[0]
+            path = (*path, part)
+            known = section.model_fields.get(str(part))
+            annotation, description = (known.annotation, known.description) if known else (None, None)
+        elif isinstance(part, int):
+            path = (*path, part)
+            holder, annotation = annotation, tree.item_type(annotation, part)
+        else:
+            branch = branch or path
+    if len(found := tree.sections(annotation)) == 1:
+        section = found[0]
+    return _Found(error, path, annotation, section, description, holder, branch)
+
+
+def _is_type_error(error: ErrorDetails) -> bool:
+    return error["type"].endswith(("_type", "_parsing")) or error["type"] in ("int_from_float", "literal_error")
+
+
+def _say(found: _Found) -> tuple[str, KeyPath, list[KeyPath]]:
+    """Return what is wrong, the key to blame, and for a problem between keys those that it mentions."""
+    error, path = found.error, found.path
+    kind, value, context = error["type"], error["input"], error.get("ctx", {})
+    if kind == "value_error":
+        return _say_rule(str(context["error"]), path, found.section)
+    if kind == "extra_forbidden":
+        message = tree.unknown("key", str(path[-1]), found.section.model_fields)
+    elif kind == "missing" and isinstance(path[-1], int):
+        message, path = f"expected {tree.describe(found.holder)}, got {len(value)}", path[:-1]
+    elif kind == "missing":
+        message = f"missing; {found.description}" if found.description else "missing"
+    elif kind in ("union_tag_invalid", "union_tag_not_found"):
+        given = value.get("kind") if isinstance(value, dict) else None
+        kinds = [tree.kind_of(section) for section in tree.sections(found.annotation)]
+        path = (*path, "kind") if isinstance(value, dict) else path
+        message = f"expected {tree.either(map(repr, kinds))}, " + (
+            "but it is missing" if given is None else f"got {given!r}"
+        )
+    elif kind in _BOUNDS:
+        bound = next(number for name, number in context.items() if name in ("gt", "ge", "lt", "le"))
+        message = f"must be {_BOUNDS[kind]} {bound:g}, got {value}"
+    elif kind == "multiple_of":
+        message = f"must be a multiple of {context['multiple_of']}, got {value}"
+    elif kind == "finite_number":
+        message = f"must be a finite number, got {value}"
+    elif kind in ("too_short", "too_long"):
+        number = f"at least {context['min_length']}" if kind == "too_short" else context["max_length"]
+        message = f"expected {number} in the list, got {context['actual_length']}"
+    elif kind == "string_pattern_mismatch":
+        message = f"must be lower-case letters, digits, '-' and '_', got {value!r}"
+    elif _is_type_error(error) and found.annotation is not None:
+        message = f"expected {tree.describe(found.annotation)}, got {_show(value)}"
+    else:
+        message = error["msg"]
+    return message, path, []
+
+
+def _say_rule(message: str, path: KeyPath, section: type[Section]) -> tuple[str, KeyPath, list[KeyPath]]:
+    """Split a message of our own validators: a leading ``key:`` is the key that is wrong."""
+    words = re.findall(r"[a-z_][a-z0-9_.]*[a-z0-9_]", message)
+    mentioned = [(*path, *word.split(".")) for word in words if word.split(".")[0] in section.model_fields]
+    key, colon, rest = message.partition(": ")
+    if colon and key in section.model_fields:
+        return rest, (*path, key), mentioned
+    return message, path, mentioned
+
+
+def _show(value: Any) -> str:
+    if value is None:
+        return "nothing"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, dict):
+        return "a section"
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."

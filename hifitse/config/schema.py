@@ -1,0 +1,323 @@
+"""The configuration: one frozen tree of models, every field documented with its unit.
+
+Here, in `hifitse.config.model` and nowhere else, a setting has a default. Files are read by `hifitse.config.files`.
+"""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Discriminator, Field, Tag, field_validator, model_validator
+
+from hifitse.config.model import ModelConfig
+from hifitse.config.policies import HealthConfig
+from hifitse.config.retention import RetentionConfig
+from hifitse.config.section import (
+    Count,
+    Fraction,
+    MetricName,
+    Name,
+    NonNegative,
+    NumInterferers,
+    Positive,
+    Range,
+    Requirement,
+    Section,
+)
+
+
+class AudioConfig(Section):
+    sample_rate: Annotated[int, Field(ge=4000, le=192000)] = 48000
+    """Rate of everything the model hears, in Hz; files of any other rate are resampled."""
+    mixture_seconds: Positive = 4.0
+    """Length of a training mixture, in seconds."""
+    reference_seconds: Positive = 4.0
+    """Length of a reference utterance, in seconds."""
+
+    @property
+    def mixture_samples(self) -> int:
+        return round(self.mixture_seconds * self.sample_rate)
+
+    @property
+    def reference_samples(self) -> int:
+        return round(self.reference_seconds * self.sample_rate)
+
+
+class SimulatedRooms(Section):
+    num_rooms: Count = 200
+    """How many room impulse responses to simulate, once, at the start."""
+    rt60_seconds: Range = (0.15, 0.6)
+    """Range of the reverberation time, in seconds."""
+    size_meters: Range = (3.0, 10.0)
+    """Range of the length and the width of a room, in metres; its height is between 2.4 and 4."""
+
+
+class WeightedCorpus(Section):
+    path: Path
+    """Where the corpus is: a folder, a JSONL manifest, or an HDF5 file."""
+    weight: Positive | None = None
+    """How often training draws from this corpus, compared with the others; null: 1 if any of them has a weight."""
+
+
+CorpusEntry = Annotated[
+    Annotated[Path, Tag("path")] | Annotated[WeightedCorpus, Tag("WeightedCorpus")],
+    Discriminator(lambda value: "WeightedCorpus" if isinstance(value, dict | WeightedCorpus) else "path"),
+]
+"""A path, or ``{path: ..., weight: ...}``."""
+
+
+class DataConfig(Section):
+    speech: tuple[CorpusEntry, ...] = Field(min_length=1)
+    """Speech corpora: folders laid out as <root>/<speaker>/**/<file>, JSONL manifests, or HDF5 files."""
+    noise: tuple[CorpusEntry, ...] = ()
+    """Noise corpora: folders of files, JSONL manifests, or HDF5 files. Empty: no recorded noise."""
+    rir: tuple[CorpusEntry, ...] = ()
+    """Room impulse responses: folders of files, JSONL manifests, or HDF5 files. Empty: no recorded rooms."""
+    generated_noise: bool = False
+    """Without noise corpora, mix in generated noise (white to brown, drawn for each scene)."""
+    simulated_rooms: SimulatedRooms | None = None
+    """Without RIR corpora, convolve with simulated rooms (needs the extra `rooms`)."""
+    exclude: tuple[str, ...] = ("*_mic2.*",)
+    """File name patterns to leave out (the default skips the second microphone of VCTK)."""
+    split: Literal["auto", "speaker", "utterance"] = "auto"
+    """What validation holds out: whole speakers, or utterances of every speaker where speakers are too few."""
+    held_out_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.05
+    """Share of the speakers (or of each speaker's utterances) that only validation hears."""
+    num_workers: Annotated[int, Field(ge=0)] = 4
+    """Loader processes that render scenes; 0 renders in the training process."""
+    cache_megabytes: NonNegative = 0
+    """Memory in which each loader process keeps short recordings decoded; worth it for small corpora."""
+    prefetch: Count = 4
+    """Micro-batches that each loader process renders ahead."""
+
+    @field_validator("speech", "noise", "rir", mode="before")
+    @classmethod
+    def _one_or_several(cls, value: Any) -> Any:
+        if value is None:
+            return ()
+        return (value,) if isinstance(value, str | Path | dict | WeightedCorpus) else value
+
+
+class ReferenceNoise(Section):
+    probability: Fraction = 0.5
+    """Share of the references that get noise and a room, once the ramp is over."""
+    ramp_start_step: Annotated[int, Field(ge=0)] = 0
+    """Step at which that share starts to grow from 0."""
+    ramp_end_step: Annotated[int, Field(ge=0)] = 0
+    """Step from which that share holds."""
+    snr_db: Range = (5.0, 20.0)
+    """Level of the reference speech over its noise, in dB."""
+
+    @model_validator(mode="after")
+    def _ramp_ascends(self) -> "ReferenceNoise":
+        if self.ramp_start_step > self.ramp_end_step:
+            raise ValueError(f"ramp_start_step {self.ramp_start_step} is after ramp_end_step {self.ramp_end_step}")
+        return self
+
+
+class MixingConfig(Section):
+    num_interferers: NumInterferers = (1, 3)
+    """How many other speakers talk in a mixture, both ends included."""
+    level_db: Range = (-28.0, -20.0)
+    """RMS level of the target (in TA scenes: the level it would have had), in dB below full scale."""
+    sir_db: Range = (-5.0, 5.0)
+    """Level of the target over each interferer, in dB."""
+    snr_db: Range = (-5.0, 15.0)
+    """Level of all speech in the mixture over the noise, in dB."""
+    noise_probability: Fraction = 1.0
+    """Share of the mixtures that have noise."""
+    rir_probability: Fraction = 1.0
+    """Share of the voices that are heard in a room; the target is then the reverberant voice."""
+    speeds: tuple[Annotated[float, Field(ge=0.5, le=2)], ...] = Field(default=(0.9, 1.0, 1.1), min_length=1)
+    """Speed factors a voice may get; a target and its reference always share one."""
+    reference_noise: ReferenceNoise = ReferenceNoise()
+    """Noise in the reference, and how it grows over the training."""
+    reference_dropout: Fraction = 0.1
+    """Share of the training scenes whose reference is replaced by digital silence (no reference)."""
+    peak_limit: Annotated[float, Field(gt=0, le=1)] = 0.95
+    """Mixtures that peak above this are scaled down to it, the target with them."""
+    min_target_seconds: NonNegative = 0.5
+    """A TP scene is drawn again until its target is above silence_db for this long, in seconds."""
+    silence_db: float = -60.0
+    """Level below which a 20 ms frame of a recording counts as silent, in dB below full scale."""
+
+
+class Phase(Section):
+    name: Name
+    """Name of the phase, e.g. tp or tp_ta."""
+    until: Count | None = None
+    """Step at which the phase ends (steps below it belong to it); the last phase has none."""
+    absent_ratio: Annotated[float, Field(ge=0, lt=1)]
+    """Share of the scenes without the target speaker; they are spread evenly over the steps."""
+    num_interferers: NumInterferers | None = None
+    """In this phase, instead of mixing.num_interferers."""
+    sir_db: Range | None = None
+    """In this phase, instead of mixing.sir_db, in dB."""
+    snr_db: Range | None = None
+    """In this phase, instead of mixing.snr_db, in dB."""
+
+
+class AbsentLoss(Section):
+    kind: Literal["hinge", "relative", "raw_db"] = "hinge"
+    """hinge: max(0, E - target_db). relative: energy over the mixture's, smooth. raw_db: E itself, which
+    pays for silence without end; only for reproducing that failure."""
+    target_db: float = -30.0
+    """hinge: level of the estimate that is silent enough, in dB below full scale."""
+    relative_floor: Positive = 0.01
+    """relative: estimate energy over mixture energy at which the term is 3 dB (0.01 is -20 dB)."""
+
+
+class LossConfig(Section):
+    ta_weight: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    """Weight w of the absent term; the SI-SDR term has 1 - w. In a phase without TA scenes: 0 and 1."""
+    absent: AbsentLoss = AbsentLoss()
+    """The term of TA scenes."""
+    amplitude_weight: NonNegative = 5.0
+    """Weight of the TP level anchor. Measured by `make collapse`, rms_ratio at the end of three runs with hinge: 0.99
+    to 1.02 with 5, 0.87 to 0.89 with 1, and 0.56 to 0.73 and falling with 0, at the same SI-SDR within 0.2 dB."""
+    phase_weight: NonNegative = 0.5
+    """Weight of the multi-resolution complex STFT term of TP scenes."""
+
+
+class TrainConfig(Section):
+    total_steps: Count = 500_000
+    """Optimizer steps in the whole training; the learning rate decays towards this step."""
+    batch_size: Count = 8
+    """Scenes per optimizer step, over all micro-batches and ranks."""
+    micro_batch_size: Count = 2
+    """Scenes that are in memory at once; changes nothing but memory and speed."""
+    validate_every: Count = 5000
+    """Steps between validations; each one also saves a checkpoint."""
+    checkpoint_every: Count = 5000
+    """Steps between checkpoints."""
+    save_attempts: Count = 20
+    """Failed attempts in a row to save a checkpoint, at growing intervals (about 2 hours), before the run stops."""
+    log_every: Count = 100
+    """Steps between rows in metrics.jsonl."""
+    learning_rate: Positive = 2e-4
+    """Peak learning rate of AdamW."""
+    min_learning_rate: NonNegative = 1e-5
+    """Learning rate at the end of the cosine decay."""
+    warmup_steps: Annotated[int, Field(ge=0)] = 5000
+    """Steps over which the learning rate rises to its peak."""
+    rewarmup_steps: Annotated[int, Field(ge=0)] = 500
+    """Steps over which the learning rate rises back to its place after --reset-optimizer."""
+    betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = (0.8, 0.99)
+    """Momentum constants of AdamW."""
+    weight_decay: NonNegative = 0.01
+    """Decoupled weight decay of AdamW."""
+    clip_norm: Positive = 5.0
+    """Gradients with a larger norm are scaled down to it."""
+    ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.999
+    """Decay of the averaged weights, per step; they sit the exam and are the ones exported."""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Arithmetic of the model; auto: bfloat16 on a GPU, float32 on a CPU. Losses are always float32."""
+    cpu_threads: Count | None = None
+    """Threads of the model on a CPU; null: one for each core. Fewer is faster where other processes use the cores."""
+    deterministic: bool = False
+    """Use deterministic GPU kernels: exact resume there, somewhat slower."""
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> "TrainConfig":
+        if self.micro_batch_size > self.batch_size:
+            raise ValueError(f"micro_batch_size {self.micro_batch_size} is above batch_size {self.batch_size}")
+        if self.warmup_steps >= self.total_steps:
+            raise ValueError(f"warmup_steps {self.warmup_steps} must be below total_steps {self.total_steps}")
+        if self.min_learning_rate > self.learning_rate:
+            raise ValueError(f"min_learning_rate {self.min_learning_rate} is above learning_rate {self.learning_rate}")
+        return self
+
+
+class ValidationConfig(Section):
+    num_scenes: Annotated[int, Field(ge=2)] = 400
+    """Scenes in the fixed exam, the same for every checkpoint."""
+    absent_ratio: Annotated[float, Field(gt=0, lt=1)] = 0.2
+    """Share of TA scenes in the exam, kept exactly."""
+    batch_size: Count = 4
+    """Scenes that are in memory at once."""
+
+    @model_validator(mode="after")
+    def _has_both_kinds(self) -> "ValidationConfig":
+        num_absent = int(self.num_scenes * self.absent_ratio)
+        if not 0 < num_absent < self.num_scenes:
+            raise ValueError(
+                f"num_scenes {self.num_scenes} at absent_ratio {self.absent_ratio} gives {num_absent} TA scenes; "
+                "the exam needs TP and TA scenes"
+            )
+        return self
+
+
+class SelectionConfig(Section):
+    metric: MetricName = "tp_si_sdr"
+    """Metric by which checkpoints are ranked, among those that are within the bounds of health.guards."""
+    require: tuple[Requirement, ...] = ()
+    """Further bounds that a checkpoint must keep to be ranked at all, e.g. ta_suppression_db>=10."""
+
+
+class Config(Section):
+    """Everything that defines an experiment."""
+
+    seed: Annotated[int, Field(ge=0)] = 0
+    """Seed of the initial weights and of every training scene."""
+    audio: AudioConfig = AudioConfig()
+    """Sample rate and lengths."""
+    data: DataConfig
+    """Where the recordings are, and how they are split and loaded."""
+    mixing: MixingConfig = MixingConfig()
+    """How scenes are mixed."""
+    curriculum: tuple[Phase, ...] = Field(min_length=1)
+    """The phases of the training, in order."""
+    model: ModelConfig
+    """The network."""
+    loss: LossConfig = LossConfig()
+    """The objective, shared by train, validate and smoke."""
+    train: TrainConfig = TrainConfig()
+    """The training loop."""
+    validation: ValidationConfig = ValidationConfig()
+    """The exam."""
+    health: HealthConfig = HealthConfig()
+    """The guards, and what they do."""
+    selection: SelectionConfig = SelectionConfig()
+    """How the best checkpoint is chosen."""
+    retention: RetentionConfig = RetentionConfig()
+    """Which checkpoints stay on the disk."""
+
+    @model_validator(mode="after")
+    def _phases_ascend(self) -> "Config":
+        names = [phase.name for phase in self.curriculum]
+        if len(set(names)) < len(names):
+            raise ValueError(f"curriculum: phase names must differ, not {names}")
+        last = 0
+        for phase in self.curriculum[:-1]:
+            if phase.until is None or phase.until <= last:
+                raise ValueError(
+                    f"curriculum: phase {phase.name} must end (until) after step {last}, not {phase.until}"
+                )
+            last = phase.until
+        if self.curriculum[-1].until is not None:
+            raise ValueError(f"curriculum: the last phase, {names[-1]}, lasts to train.total_steps; remove its until")
+        if last >= self.train.total_steps:
+            raise ValueError(
+                f"curriculum: phase {names[-1]} starts at {last}, after train.total_steps {self.train.total_steps}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _segments_fill_the_stft(self) -> "Config":
+        shortest = min(self.audio.mixture_samples, self.audio.reference_samples)
+        if shortest <= self.model.stft.n_fft:
+            raise ValueError(
+                f"audio: a segment of {shortest} samples is too short for model.stft.n_fft {self.model.stft.n_fft}"
+            )
+        if shortest <= 2048 and self.loss.phase_weight > 0:
+            raise ValueError("audio: segments must be longer than 2048 samples for loss.phase_weight above 0")
+        return self
+
+    @model_validator(mode="after")
+    def _targets_fit_in_segments(self) -> "Config":
+        shortest = min(self.audio.mixture_seconds, self.audio.reference_seconds)
+        if self.mixing.min_target_seconds >= shortest:
+            raise ValueError(
+                f"mixing: min_target_seconds {self.mixing.min_target_seconds} must be below the shortest segment, "
+                f"{shortest} seconds in audio"
+            )
+        return self

@@ -1,0 +1,217 @@
+"""Convert the configured corpora into what reads fastest: WAV files at the model's rate (benchmarks/stores.py).
+
+A pack that was stopped goes on where it was. Manifests keep the names of recordings and speakers, and with them the
+split and the scenes.
+"""
+
+import fcntl
+import json
+import os
+import shutil
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from hifitse.audio import hdf5 as packed
+from hifitse.config.schema import Config
+from hifitse.corpus.packing.recording import Job, durable, is_done, pack
+from hifitse.corpus.scan import EXTENSIONS, Recording
+from hifitse.corpus.sources import Source, Sources, weights_of
+from hifitse.errors import UsageError
+
+_BYTES_OF_A_HEADER = 128
+_SECONDS_TO_ESTIMATE = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A corpus that is to be packed."""
+
+    kind: str
+    """speech, noise or rir."""
+    source: Source
+    weight: float | None
+    manifest: Path
+    jobs: tuple[Job, ...]
+
+
+def plan(config: Config, sources: Sources, folder: Path) -> list[Target]:
+    """Decide what goes where: ``speech/vctk/p225/p225_001.wav``, listed in ``speech/vctk.jsonl``.
+
+    Raises:
+        UsageError: the folder is inside a corpus that is to be packed, or one of them is inside the folder.
+    """
+    targets = []
+    for kind in ("speech", "noise", "rir"):
+        found: list[Source] = getattr(sources, kind)
+        weights = weights_of(getattr(config.data, kind))
+        for source in found:
+            here, there = folder.resolve(), source.path.resolve()
+            if here.is_relative_to(there) or there.is_relative_to(here):
+                raise UsageError(f"-o {folder}: {source.path} is to be packed; choose a folder that is apart from it")
+            manifest = folder / kind / f"{source.label}.jsonl"
+            jobs = _jobs(source, manifest.with_suffix(""), config.audio.sample_rate, kind == "rir")
+            weight = None if weights is None else weights[source.entry] * _share_of_entry(source, found)
+            targets.append(Target(kind, source, weight, manifest, jobs))
+    return targets
+
+
+def pending(targets: Sequence[Target]) -> list[Job]:
+    """Return the jobs that are left: their file is missing, cut short, or made from something else."""
+    jobs = [job for target in targets for job in target.jobs]
+    with ThreadPoolExecutor() as threads:
+        return [job for job, done in zip(jobs, threads.map(is_done, jobs), strict=True) if not done]
+
+
+def needed_bytes(jobs: Sequence[Job]) -> int:
+    """Return about how much the jobs will write; twice as much, if everything is very quiet or clipped."""
+    return sum(job.num_samples * (4 if job.keep_floats else 2) + _BYTES_OF_A_HEADER for job in jobs)
+
+
+def free_bytes(folder: Path, jobs: Sequence[Job]) -> int:
+    """Return how much is free where the folder is, or will be.
+
+    Raises:
+        UsageError: that is less than the jobs need.
+    """
+    existing = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+    free, needed = shutil.disk_usage(existing).free, needed_bytes(jobs)
+    if needed > free:
+        raise UsageError(
+            f"-o {folder}: needs {needed / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free; make room, or choose "
+            "another disk"
+        )
+    return free
+
+
+def run(
+    jobs: Sequence[Job],
+    num_threads: int,
+    progress: Callable[[int], None] | None = None,
+    estimate: Callable[[float], None] | None = None,
+) -> dict[Job, str]:
+    """Do the jobs; return those whose recording cannot be read, with the reason.
+
+    Args:
+        progress: told how many are done.
+        estimate: told once, after a few seconds, how many seconds are left.
+
+    Raises:
+        DataError: a file cannot be written, or reads back as something else.
+    """
+    unreadable = {}
+    started, num_done, num_samples = time.perf_counter(), 0, sum(job.num_samples for job in jobs)
+    with ThreadPoolExecutor(num_threads) as threads:
+        try:
+            for number, (job, problem) in enumerate(zip(jobs, threads.map(pack, jobs), strict=True), start=1):
+                if problem:
+                    unreadable[job] = problem
+                num_done += job.num_samples
+                seconds = time.perf_counter() - started
+                if estimate and seconds > _SECONDS_TO_ESTIMATE:
+                    estimate(seconds * (num_samples / num_done - 1))
+                    estimate = None
+                if progress:
+                    progress(number)
+        finally:
+            threads.shutdown(cancel_futures=True)
+    return unreadable
+
+
+def write_manifests(targets: Sequence[Target], folder: Path, unreadable: dict[Job, str]) -> dict[str, Any]:
+    """Write a manifest for each corpus and ``packed.json``, and return what that says.
+
+    Its ``data`` is what a configuration needs to use what was packed.
+    """
+    corpora = []
+    data: dict[str, list[Any]] = {}
+    for target in targets:
+        jobs = [job for job in target.jobs if job not in unreadable]
+        with durable(target.manifest) as temporary:
+            temporary.write_text("".join(_line(job, target.manifest.parent) for job in jobs))
+        path = os.path.abspath(target.manifest)
+        data.setdefault(target.kind, []).append(
+            path if target.weight is None else {"path": path, "weight": target.weight}
+        )
+        corpora.append(
+            {
+                "from": str(target.source.path),
+                "to": path,
+                "recordings": len(jobs),
+                "hours": sum(job.recording.seconds for job in jobs) / 3600,
+                "bytes": sum(job.target.stat().st_size for job in jobs),
+            }
+        )
+    summary = {"data": data, "corpora": corpora, "left_out": list(unreadable.values())}
+    with durable(folder / "packed.json") as temporary:
+        temporary.write_text(json.dumps(summary, indent=2) + "\n")
+    return summary
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold the folder for writing.
+
+    Raises:
+        UsageError: another process packs into it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UsageError(f"-o {folder}: another process packs into it; wait for it, or stop it") from None
+        yield
+
+
+def _share_of_entry(source: Source, sources: Sequence[Source]) -> float:
+    """Return the part of its entry's weight that keeps every speaker (or file) of the entry as likely as it was."""
+    sizes = {other.label: len(other.speakers or other.recordings) for other in sources if other.entry == source.entry}
+    return sizes[source.label] / sum(sizes.values()) if sizes[source.label] else 1.0
+
+
+def _jobs(source: Source, folder: Path, sample_rate: int, keep_floats: bool) -> tuple[Job, ...]:
+    speakers = {r.name: speaker for speaker, recordings in source.speakers.items() for r in recordings}
+    changed_ns = {path: os.stat(path).st_mtime_ns for path in {_file_of(r) for r in source.recordings}}
+    seen: Counter[str] = Counter()
+    jobs = []
+    for recording in source.recordings:
+        if speakers and recording.name not in speakers:
+            continue
+        name = recording.name.removeprefix(source.prefix)
+        place = _place(name)
+        seen[place.lower()] += 1
+        number = f"-{seen[place.lower()]}" if seen[place.lower()] > 1 else ""
+        jobs.append(
+            Job(
+                recording=recording,
+                name=name,
+                speaker=speakers.get(recording.name, ""),
+                target=folder / f"{place}{number}.wav",
+                sample_rate=sample_rate,
+                source_changed_ns=changed_ns[_file_of(recording)],
+                keep_floats=keep_floats,
+            )
+        )
+    return tuple(jobs)
+
+
+def _file_of(recording: Recording) -> str:
+    parts = packed.split_address(recording.path)
+    return parts[0] if parts else recording.path
+
+
+def _place(name: str) -> str:
+    """Return where a recording goes below its corpus, without suffix; no name leads out of it."""
+    place = "/".join(part for part in PurePosixPath(name).parts if part not in ("/", ".."))
+    return place.rpartition(".")[0] if place.lower().endswith(EXTENSIONS) else place
+
+
+def _line(job: Job, base: Path) -> str:
+    row = {"path": job.target.relative_to(base).as_posix(), "name": job.name}
+    return json.dumps(row | ({"speaker": job.speaker} if job.speaker else {})) + "\n"

@@ -1,0 +1,84 @@
+"""What the configured corpora hold, counted: each of them, all of them, and both splits."""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from hifitse.config.schema import Config
+from hifitse.corpus.corpus import Corpus, Pool
+from hifitse.corpus.scan import Recording
+from hifitse.corpus.sources import Source, Sources, weights_of
+
+
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """One corpus, or all of a kind."""
+
+    kind: str
+    """speech, noise or rir."""
+    path: str
+    """Empty for all of a kind."""
+    speakers: int
+    recordings: int
+    hours: float
+    sample_rates: dict[int, int]
+    """Rate in Hz to number of recordings."""
+    weight: float | None
+    """Of its entry in the configuration; None: no entry of its kind has one."""
+    broken: tuple[str, ...]
+    """One line for each recording that cannot be used, with the reason."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What is for training, or held out for validation."""
+
+    speakers: int
+    recordings: int
+    hours: float
+    noises: int
+    rirs: int
+
+
+def holdings(config: Config, sources: Sources) -> list[Holding]:
+    """Count each corpus, in the order of the configuration."""
+    return [
+        _holding(kind, str(source.path), [source], None if weights is None else weights[source.entry])
+        for kind in ("speech", "noise", "rir")
+        for weights in [weights_of(getattr(config.data, kind))]
+        for source in getattr(sources, kind)
+    ]
+
+
+def totals(sources: Sources) -> list[Holding]:
+    """Count all corpora of each kind that there is."""
+    kinds = {"speech": sources.speech, "noise": sources.noise, "rir": sources.rir}
+    return [_holding(kind, "", found, None) for kind, found in kinds.items() if found]
+
+
+def parts(corpus: Corpus) -> dict[str, Part]:
+    """Count both splits."""
+    return {"train": _part(corpus.train), "held_out": _part(corpus.held_out)}
+
+
+def _holding(kind: str, path: str, sources: list[Source], weight: float | None) -> Holding:
+    recordings = [recording for source in sources for recording in source.recordings]
+    return Holding(
+        kind=kind,
+        path=path,
+        speakers=sum(len(source.speakers) for source in sources),
+        recordings=len(recordings),
+        hours=_hours(recordings),
+        sample_rates=dict(sorted(Counter(recording.sample_rate for recording in recordings).items())),
+        weight=weight,
+        broken=tuple(problem for source in sources for problem in source.problems),
+    )
+
+
+def _part(pool: Pool) -> Part:
+    recordings = [recording for speaker in pool.speakers for recording in speaker.recordings]
+    return Part(len(pool.speakers), len(recordings), _hours(recordings), len(pool.noises), len(pool.rirs))
+
+
+def _hours(recordings: Iterable[Recording]) -> float:
+    return sum(recording.seconds for recording in recordings) / 3600

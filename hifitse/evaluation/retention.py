@@ -1,0 +1,105 @@
+"""Which checkpoints stay when newer ones come: budgets, and what no budget may touch. The exams always stay."""
+
+from collections.abc import Callable, Collection, Sequence
+from functools import cache
+from itertools import groupby, islice
+
+from hifitse.checkpoint import file as checkpoints
+from hifitse.config.retention import RetentionConfig
+from hifitse.config.schema import Config
+from hifitse.errors import CheckpointError, HifitseError
+from hifitse.evaluation.history import newest_healthy, readings
+from hifitse.evaluation.selection import bounds, select
+from hifitse.metrics import metric
+from hifitse.runs.branches import first_steps
+from hifitse.runs.events import Events
+from hifitse.runs.pins import deciding, read_pins
+from hifitse.runs.run import Run
+
+
+def to_delete(
+    steps: Sequence[int],
+    budget: RetentionConfig,
+    protected: Collection[int],
+    ranking: Sequence[int],
+    is_valid: Callable[[int], bool],
+) -> list[int]:
+    """Return the steps whose checkpoints neither a budget nor protection keeps, ascending.
+
+    Args:
+        steps: those that have a checkpoint, ascending.
+        protected: those that are never deleted.
+        ranking: those that could be selected, best first.
+        is_valid: whether the checkpoint of a step can be read; one that cannot uses up no budget.
+    """
+    if budget.keep_last is None:
+        return []
+    last = list(islice(filter(is_valid, reversed(steps)), budget.keep_last))
+    if len(last) < budget.keep_last:
+        return []
+    kept = {*protected, *islice(filter(is_valid, ranking), budget.keep_best)}
+    if every := budget.keep_every:
+        for multiple, group in groupby(steps, lambda step: step // every):
+            window = list(group)
+            # Checkpoints need not fall on the multiple. One that is alone stays whatever it is, so it is not read.
+            first = window[0] if len(window) == 1 else next(filter(is_valid, window), window[0])
+            kept |= {first} if multiple else set()
+    return [step for step in steps if step < last[-1] and step not in kept]
+
+
+def prune(run: Run, config: Config, events: Events) -> None:
+    """Delete the checkpoints that retention does not keep; to be called once a newer one is saved and verified.
+
+    A run whose pins or other records cannot be read keeps everything: a full disk can be mended.
+    """
+    budget, steps = config.retention, run.checkpoint_steps()
+    if budget.keep_last is None or len(steps) <= budget.keep_last:
+        return
+    try:
+        with deciding(run):
+            protected = always_kept(run, config)
+            for step in to_delete(steps, budget, protected, _ranking(run, config), _validity(run)):
+                run.checkpoint_path(step).unlink()
+                message = f"checkpoint of step {step} deleted by retention (keep_last {budget.keep_last})"
+                events.add("deleted", steps[-1], message, checkpoint=step)
+    except (HifitseError, OSError, ValueError, KeyError, TypeError) as error:
+        events.add("retention_failed", steps[-1], f"retention keeps all checkpoints for now: {error}")
+
+
+def always_kept(run: Run, config: Config) -> set[int]:
+    """Return the steps whose checkpoints no budget may delete."""
+    kept = {*read_pins(run), *first_steps(run)}
+    kept |= {phase.until for phase in config.curriculum if phase.until is not None}
+    if best := run.read_best():
+        kept.add(best["step"])
+    exams = run.exam_steps()
+    if exams:
+        digest = run.read_exam(exams[-1])["exam_digest"]
+        # What sat another exam cannot be ranked until it sits this one; who knows what it is worth.
+        kept |= {step for step in exams if run.read_exam(step)["exam_digest"] != digest}
+        if healthy := newest_healthy(run, config, readings(run, digest, exams[-1])):
+            kept.add(healthy.header.step)
+    return kept
+
+
+def _ranking(run: Run, config: Config) -> list[int]:
+    try:
+        selection = select(run, metric(config.selection.metric), bounds(config))
+    except HifitseError:
+        # None can be selected yet.
+        return []
+    return [ranked.step for ranked in selection.ranking]
+
+
+def _validity(run: Run) -> Callable[[int], bool]:
+    """Return a function that reads a checkpoint, once, and tells whether it is what was saved."""
+
+    @cache
+    def is_valid(step: int) -> bool:
+        try:
+            checkpoints.load(run.checkpoint_path(step))
+        except CheckpointError:
+            return False
+        return True
+
+    return is_valid

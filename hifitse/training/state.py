@@ -1,0 +1,158 @@
+"""What a training consists of at a step: weights, averaged weights, optimizer; and its checkpoint form."""
+
+import copy
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from hifitse.checkpoint.file import Checkpoint, Header
+from hifitse.config.files import to_data
+from hifitse.config.schema import Config, TrainConfig
+from hifitse.errors import CheckpointError
+from hifitse.models.build import build_model
+from hifitse.seeding import derive
+from hifitse.training.gradient_guard import GradientWatch
+
+if TYPE_CHECKING:
+    from hifitse.experiment import Experiment
+
+
+@dataclass
+class TrainState:
+    """Everything that a step changes. There is no RNG state: every draw is a function of the step."""
+
+    model: nn.Module
+    ema: nn.Module
+    optimizer: torch.optim.Optimizer
+    step: int = 0
+    """Completed steps."""
+    optimizer_reset_step: int = 0
+    """Step at which the optimizer last got fresh moments."""
+    parent: str | None = None
+    """Digest of the checkpoint that this training continues."""
+    watch: GradientWatch = field(default_factory=GradientWatch)
+    """The recent gradient norms."""
+    num_rollbacks: int = 0
+    """How often a guard has sent this line back."""
+    learning_rate_factor: float = 1.0
+    """What those rollbacks have cut the learning rate to."""
+
+
+def new_state(config: Config, device: torch.device) -> TrainState:
+    """Return the state at step 0: weights drawn from the seed, on the CPU, whatever the device."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive(config.seed, "weights"))
+        model = build_model(config.model, config.audio.sample_rate)
+    # Copied before the move: each module then lays out its own LSTM weights for cuDNN.
+    ema = copy.deepcopy(model).eval().requires_grad_(False).to(device)
+    model.train().to(device)
+    return TrainState(model, ema, _optimizer(model, config.train))
+
+
+def to_tensors(state: TrainState) -> dict[str, Tensor]:
+    """Return all tensors of a state by checkpoint name."""
+    tensors = {f"model/{name}": tensor for name, tensor in state.model.state_dict().items()}
+    tensors |= {f"ema/{name}": tensor for name, tensor in state.ema.state_dict().items()}
+    for name, parameter in state.model.named_parameters():
+        for key, value in state.optimizer.state.get(parameter, {}).items():
+            tensors[f"optimizer/{name}/{key}"] = value
+    return tensors
+
+
+def header(state: TrainState, experiment: "Experiment") -> Header:
+    """Return what the checkpoint of a state says about itself."""
+    return Header(
+        step=state.step,
+        config=to_data(experiment.config),
+        data_fingerprint=experiment.corpus.fingerprint,
+        environment=experiment.environment,
+        parent=state.parent,
+        optimizer_reset_step=state.optimizer_reset_step,
+        watch=state.watch.to_json(),
+        num_rollbacks=state.num_rollbacks,
+        learning_rate_factor=state.learning_rate_factor,
+    )
+
+
+def from_checkpoint(
+    checkpoint: Checkpoint, config: Config, device: torch.device, *, reset_optimizer: bool = False
+) -> TrainState:
+    """Return the state that a checkpoint holds.
+
+    Args:
+        reset_optimizer: start with fresh moments; the learning rate re-warms from this step.
+
+    Raises:
+        CheckpointError: the checkpoint's tensors are not those of the configured model.
+    """
+    state = new_state(config, device)
+    state.step, state.parent = checkpoint.header.step, checkpoint.digest
+    state.num_rollbacks = checkpoint.header.num_rollbacks
+    state.learning_rate_factor = checkpoint.header.learning_rate_factor
+    state.watch = GradientWatch.from_json(checkpoint.header.watch)
+    load_weights(state.model, checkpoint, "model/")
+    load_weights(state.ema, checkpoint, "ema/")
+    if reset_optimizer:
+        state.optimizer_reset_step = state.step
+        return state
+    state.optimizer_reset_step = checkpoint.header.optimizer_reset_step
+    for name, parameter in state.model.named_parameters():
+        prefix = f"optimizer/{name}/"
+        moments = {key.removeprefix(prefix): t for key, t in checkpoint.tensors.items() if key.startswith(prefix)}
+        if moments:
+            # AdamW keeps its step counter on the CPU, and its moments where the parameter is.
+            state.optimizer.state[parameter] = {
+                key: t.clone() if key == "step" else t.to(device, copy=True) for key, t in moments.items()
+            }
+    return state
+
+
+def load_weights(model: nn.Module, checkpoint: Checkpoint, prefix: str) -> None:
+    """Load ``model/`` or ``ema/`` weights strictly.
+
+    Raises:
+        CheckpointError: names or shapes do not fit the model.
+    """
+    weights = {name.removeprefix(prefix): t for name, t in checkpoint.tensors.items() if name.startswith(prefix)}
+    expected = {name: tuple(t.shape) for name, t in model.state_dict().items()}
+    wrong = [name for name, t in weights.items() if expected.get(name) != tuple(t.shape)]
+    wrong += [name for name in expected if name not in weights]
+    if wrong:
+        raise CheckpointError(
+            f"the checkpoint of step {checkpoint.header.step} does not fit the configured model "
+            f"({len(wrong)} tensors differ, {wrong[0]} first); use the model section that it was trained with"
+        )
+    model.load_state_dict(weights)
+
+
+def ema_model(checkpoint: Checkpoint, config: Config, device: torch.device) -> nn.Module:
+    """Return the averaged model of a checkpoint, in evaluation mode: the one that is selected and used."""
+    return _frozen_model(checkpoint, config, device, "ema/")
+
+
+def raw_model(checkpoint: Checkpoint, config: Config, device: torch.device) -> nn.Module:
+    """Return the model in training of a checkpoint, in evaluation mode: the one that shows a collapse first."""
+    return _frozen_model(checkpoint, config, device, "model/")
+
+
+def _frozen_model(checkpoint: Checkpoint, config: Config, device: torch.device, prefix: str) -> nn.Module:
+    model = build_model(config.model, config.audio.sample_rate)
+    load_weights(model, checkpoint, prefix)
+    return model.to(device).eval().requires_grad_(False)
+
+
+@torch.no_grad()
+def update_ema(ema: nn.Module, model: nn.Module, decay: float) -> None:
+    """Move the averaged weights towards the weights: ``ema = decay ema + (1 - decay) weights``."""
+    torch._foreach_lerp_(list(ema.parameters()), list(model.parameters()), 1 - decay)
+
+
+def _optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
+    return torch.optim.AdamW(
+        model.parameters(),
+        lr=config.learning_rate,
+        betas=config.betas,
+        weight_decay=config.weight_decay,
+    )
