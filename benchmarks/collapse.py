@@ -25,8 +25,8 @@ from collapse_figure import draw
 
 from hifitse.config.files import load_config
 from hifitse.config.policies import Guard, HealthConfig
-from hifitse.evaluation.guards import Reading, judge
-from hifitse.evaluation.history import readings
+from hifitse.evaluation.guards import StepMetrics, judge
+from hifitse.evaluation.history import history
 from hifitse.runs.run import Run
 
 CONFIG = Path(__file__).parents[1] / "configs" / "collapse.yaml"
@@ -102,12 +102,12 @@ def first_phase(seed: int, out: Path) -> None:
 def one_arm(arm: str, seed: int, out: Path) -> Result:
     run = Run(out / f"seed{seed}" / folder_name(arm))
     end = load_config(CONFIG).train.total_steps
-    if end not in run.exam_steps():
+    if end not in run.validation_steps():
         say(f"seed {seed}: {arm}")
         overrides = settings([*ARMS[arm], *ONLY_WARN])
         start = ("--run", base_run(seed, out).path, "--from", phase_end(), "--as", run.path)
         hifitse("resume", *start, "--allow-unsafe-objective", *overrides)
-    exams = [run.read_exam(step) for step in run.exam_steps() if step >= phase_end()]
+    exams = [run.read_validation(step) for step in run.validation_steps() if step >= phase_end()]
     picks = {
         "val_loss": picked(run, "val_loss", "--require", "val_loss>=-1000"),
         "tp_si_sdr alone": picked(run, "tp_si_sdr", "--require", "rms_ratio>=0"),
@@ -135,21 +135,21 @@ def folder_name(arm: str) -> str:
 
 def default_guards(run: Run) -> dict[str, tuple[int, int | None] | None]:
     """Return what each guard would have done that stops a run by default."""
-    last = run.exam_steps()[-1]
-    history = readings(run, run.read_exam(last)["exam_digest"], last)
+    last = run.validation_steps()[-1]
+    found = history(run, run.read_validation(last)["exam_digest"], last)
     guards = [guard for guard in HealthConfig().guards if guard.action == "stop"]
-    return {guard.name: default_guard(run, guard, history) for guard in guards}
+    return {guard.name: default_guard(run, guard, found) for guard in guards}
 
 
-def default_guard(run: Run, guard: Guard, history: Sequence[Reading]) -> tuple[int, int | None] | None:
+def default_guard(run: Run, guard: Guard, history: Sequence[StepMetrics]) -> tuple[int, int | None] | None:
     health = HealthConfig(guards=(guard,))
     config = load_config(run.config_path).model_copy(update={"health": health})
     sick = None
     for end in range(1, len(history) + 1):
-        for crossing in judge(config, history[:end]):
-            sick = sick if sick is not None else crossing.values[-1][0]
-            if crossing.acts:
-                return sick, crossing.values[-1][0]
+        for violation in judge(config, history[:end]):
+            sick = sick if sick is not None else violation.values[-1][0]
+            if violation.acts:
+                return sick, violation.values[-1][0]
     return None if sick is None else (sick, None)
 
 

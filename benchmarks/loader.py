@@ -14,7 +14,8 @@ from rich.console import Console
 from rich.table import Table
 
 from hifitse.config.model import CompactConfig
-from hifitse.config.schema import AudioConfig, Config, DataConfig, MixingConfig, Phase
+from hifitse.config.data import DataConfig, MixingConfig, Phase
+from hifitse.config.schema import AudioConfig, Config
 from hifitse.corpus.corpus import load_corpus
 from hifitse.mixing.curriculum import settings_at
 from hifitse.mixing.rendering import render_index

@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 from full_model import machine
 
-from hifitse.checkpoint import file as checkpoints
+from hifitse.checkpoint.file import save_checkpoint
 from hifitse.config.files import load_config
 from hifitse.experiment import Experiment
 from hifitse.runs.events import Events
@@ -69,7 +69,7 @@ def measure(device: str, rounds: int, seconds: float, folder: Path) -> None:
         first = time.perf_counter() - start
         saver.flush()
         for _ in range(rounds):
-            clock("waited for", lambda: checkpoints.save(path, header(state, experiment), to_tensors(state)))
+            clock("waited for", lambda: save_checkpoint(path, header(state, experiment), to_tensors(state)))
             clock("stall", lambda: saver.save(state))
             clock("in flight", saver.flush)
             clock("step", lambda: step(state, experiment, seconds))

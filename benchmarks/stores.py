@@ -22,7 +22,7 @@ from loader import cpu_name
 from rich.console import Console
 from rich.table import Table
 
-from hifitse.audio import files as audio
+from hifitse.audio.files import Samples, read_audio, write_audio_blocks
 
 SPEECH = Path(__file__).parents[1] / "tests" / "data" / "demo_corpus" / "speech"
 RATE = 48000
@@ -30,7 +30,7 @@ CROP = 4 * RATE
 FILES, SECONDS = 40, 12
 
 console = Console(highlight=False)
-Read = Callable[[int, int], audio.Samples]
+Read = Callable[[int, int], Samples]
 
 
 def main() -> None:
@@ -51,22 +51,22 @@ def make_stores(folder: Path) -> dict[str, tuple[Read, Callable[[int], Path]]]:
     with h5py.File(folder / "all.h5", "w") as file:
         file.attrs["sample_rate"] = RATE
         for number in range(FILES):
-            parts = [audio.read(path, RATE) for path in random.Random(number).sample(sources, 8)]
+            parts = [read_audio(path, RATE) for path in random.Random(number).sample(sources, 8)]
             samples = np.clip(np.resize(np.concatenate(parts), SECONDS * RATE), -1, 0.999)
             sf.write(folder / f"{number}.flac", samples, RATE, subtype="PCM_16")
             for bits in (16, 32):
-                audio.write_blocks(folder / f"{number}_{bits}.wav", [samples], RATE, 16 if bits == 16 else 32)
+                write_audio_blocks(folder / f"{number}_{bits}.wav", [samples], RATE, 16 if bits == 16 else 32)
             np.save(folder / f"{number}.npy", samples)
             file[str(number)] = samples
 
-    def memory_map(number: int, begin: int) -> audio.Samples:
+    def memory_map(number: int, begin: int) -> Samples:
         crop = np.array(np.load(folder / f"{number}.npy", mmap_mode="r")[begin : begin + CROP])
         assert np.isfinite(crop).all()
         return crop
 
     def stored(pattern: str) -> tuple[Read, Callable[[int], Path]]:
-        def read(number: int, begin: int) -> audio.Samples:
-            return audio.read(folder / pattern.format(number), RATE, begin / RATE, CROP)
+        def read(number: int, begin: int) -> Samples:
+            return read_audio(folder / pattern.format(number), RATE, begin / RATE, CROP)
 
         return read, lambda number: folder / pattern.format(number).partition("::")[0]
 
@@ -136,7 +136,7 @@ def endure(path: Path, reads: int) -> None:
         for done in range(1, reads + 1):
             dataset, begin = f"{draws.randrange(200)}/{draws.randrange(100)}", draws.randrange(RATE // 100)
             if kept is None:
-                audio.read(f"{path}::{dataset}", RATE, begin / RATE, RATE // 25)
+                read_audio(f"{path}::{dataset}", RATE, begin / RATE, RATE // 25)
             else:
                 assert np.isfinite(kept[dataset][begin : begin + RATE // 25]).all()
             if done in (reads // 100, reads // 10, reads):

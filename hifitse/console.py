@@ -1,14 +1,15 @@
 """Two consoles: data goes to stdout, everything said to people goes to stderr."""
 
 import json
+import sys
 from typing import Any
 
-import typer
 from rich.console import Console
 from rich.markup import escape
 
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
+_printed_json = False
 
 
 def mute() -> None:
@@ -16,7 +17,7 @@ def mute() -> None:
     out.quiet = err.quiet = True
 
 
-def say(message: str) -> None:
+def info(message: str) -> None:
     """Tell the user something, on stderr."""
     _to_err(escape(message))
 
@@ -25,19 +26,38 @@ def warn(message: str) -> None:
     _to_err(f"[yellow]warning:[/] {escape(message)}")
 
 
+def fail(message: str, exit_code: int) -> None:
+    """Say why a command ends; with ``--json`` also on stdout, unless the result stands there already."""
+    _to_err(f"[bold red]error:[/] {escape(message)}")
+    if "--json" in sys.argv and not _printed_json:
+        print_json({"error": message, "exit_code": exit_code})
+
+
 def _to_err(markup: str) -> None:
     # Lines of a pipe stay whole, whatever their length.
     err.print(markup, soft_wrap=not err.is_terminal)
 
 
+def print_line(message: str) -> None:
+    """Write a line of data to stdout; on a terminal it breaks at words, in a pipe it stays whole."""
+    out.print(escape(message), soft_wrap=not out.is_terminal)
+
+
+def print_text(text: str) -> None:
+    """Write text to stdout as it is."""
+    if not out.quiet:
+        sys.stdout.write(text)
+
+
 def print_json(data: Any) -> None:
     """Write data to stdout as JSON; NaN and infinity, which JSON has not, become null."""
-    if not out.quiet:
-        typer.echo(json.dumps(_finite(data), indent=2))
+    global _printed_json
+    _printed_json = True
+    print_text(json.dumps(_finite(data), indent=2) + "\n")
 
 
 def duration(seconds: float) -> str:
-    """Return a time span as people say it."""
+    """Return a time span in words."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     if seconds < 5400:

@@ -1,4 +1,14 @@
-"""The errors that people see. Each one carries the exit code of the command that it ends."""
+"""The errors that people see. Each one carries the exit code of the command that it ends.
+
+HifitseError            1
+├── UsageError          2
+│   └── ConfigError     2
+├── DataError           1
+├── CheckpointError     1
+├── RecordError         1
+├── StoppedError        3
+└── Interrupted         130 or 143
+"""
 
 import signal
 
@@ -25,6 +35,10 @@ class DataError(HifitseError):
 
 class CheckpointError(HifitseError):
     """A checkpoint is missing, damaged or does not fit."""
+
+
+class RecordError(HifitseError):
+    """A JSON file of a run cannot be read."""
 
 
 class StoppedError(HifitseError):

@@ -2,21 +2,20 @@
 
 import contextlib
 import os
-import time
 from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import nn
 
 from hifitse.config.schema import Config
 from hifitse.corpus.corpus import Corpus, load_corpus
 from hifitse.corpus.scan import Progress
 from hifitse.distributed.ranks import Ranks, connect
 from hifitse.errors import UsageError
-from hifitse.losses import Counts, Objective
-from hifitse.mixing.loader import ALONE, MicroBatch, exam_batches, training_batches
+from hifitse.losses import Objective
+from hifitse.mixing.batch import MicroBatch
+from hifitse.mixing.loader import ALONE, training_batches, validation_batches
 
 
 @dataclass(frozen=True)
@@ -64,8 +63,8 @@ class Experiment:
     def training_batches(self, start_step: int, stop_step: int) -> Generator[MicroBatch]:
         return training_batches(self.config, self.corpus.train, start_step, stop_step, self.ranks)
 
-    def exam_batches(self) -> Generator[MicroBatch]:
-        return exam_batches(self.config, self.corpus.held_out, self.ranks)
+    def validation_batches(self) -> Generator[MicroBatch]:
+        return validation_batches(self.config, self.corpus.held_out, self.ranks)
 
 
 def pick_device(name: str) -> torch.device:
@@ -85,31 +84,3 @@ def pick_device(name: str) -> torch.device:
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise UsageError(f"--device {name}: this machine has {torch.cuda.device_count()} GPUs; use auto or cpu")
     return device
-
-
-def step_seconds(experiment: Experiment, model: nn.Module) -> float:
-    """Estimate the time of one training step, data aside, from micro-batches of short scenes; changes nothing."""
-    train, share = experiment.config.train, 0.25
-    seconds = _micro_batch_seconds(experiment, model, share)
-    if seconds < 2:
-        # The first pass also paid for starting threads and choosing kernels.
-        seconds = _micro_batch_seconds(experiment, model, share)
-    return seconds / share * train.batch_size / train.micro_batch_size
-
-
-def _micro_batch_seconds(experiment: Experiment, model: nn.Module, share: float) -> float:
-    config, device = experiment.config, experiment.device
-    size = config.train.micro_batch_size
-    # The loss needs more samples than its longest window.
-    lengths = (config.audio.mixture_samples, config.audio.reference_samples)
-    mixture, reference = (torch.randn(size, max(round(share * n), 2049), device=device) for n in lengths)
-    start = time.perf_counter()
-    with experiment.autocast():
-        estimate = model(mixture, reference)
-    present = torch.ones(size, dtype=torch.bool, device=device)
-    sums = experiment.objective.sums(estimate, mixture, mixture, present, has_absent=False)
-    loss = experiment.objective.loss(sums, Counts(size, 0), has_absent=False)
-    torch.autograd.grad(loss, list(model.parameters()), allow_unused=True)
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    return time.perf_counter() - start

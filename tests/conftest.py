@@ -1,17 +1,20 @@
-"""What all tests share: the bundled corpus, and a cache folder of their own."""
+"""What all tests share: the bundled corpus, a cache folder of their own, the command line and a trained run.
 
+The command line runs in this process mostly: starting Python and torch each time would take minutes.
+"""
+
+import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import h5py
-import numpy as np
 import pytest
-import soundfile as sf
 
+from hifitse.cli import main
 from hifitse.config.schema import Config
-
-DEMO_CORPUS = Path(__file__).parent / "data" / "demo_corpus"
+from tests.helpers import DEMO_CORPUS, TINY, Cli, Outcome, fill_group
 
 
 @pytest.fixture(autouse=True)
@@ -47,16 +50,6 @@ def hdf5_corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def fill_group(group: h5py.Group, paths: list[Path]) -> None:
-    """Put files into a group, as datasets 0, 1, ... of float32."""
-    recordings = [sf.read(path, dtype="float32")[0] for path in paths]
-    for number, samples in enumerate(recordings):
-        group[str(number)] = np.asarray(samples)
-    group.attrs["count"] = len(recordings)
-    group["durations"] = [len(samples) for samples in recordings]
-    group["filenames"] = [path.name for path in paths]
-
-
 @pytest.fixture
 def make_config() -> Callable[..., Config]:
     """Build a small config on the bundled corpus; sections are given as dicts and merged with the defaults below."""
@@ -78,3 +71,41 @@ def make_config() -> Callable[..., Config]:
         return Config(**given)
 
     return make
+
+
+@pytest.fixture
+def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Cli:
+    """Run ``hifitse`` with these arguments."""
+
+    def call(*arguments: object) -> Outcome:
+        monkeypatch.setattr(sys, "argv", ["hifitse", *map(str, arguments)])
+        capsys.readouterr()
+        code = 0
+        try:
+            main()
+        except SystemExit as ended:
+            code = ended.code if isinstance(ended.code, int) else 0
+        captured = capsys.readouterr()
+        assert "Traceback" not in captured.err, captured.err
+        return Outcome(code, captured.out, captured.err)
+
+    return call
+
+
+@pytest.fixture(scope="session")
+def _trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished tiny run; tests get copies of it."""
+    path = tmp_path_factory.mktemp("trained") / "run"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(path.parent / "cache"))
+        patch.setattr(sys, "argv", ["hifitse", "train", "--config", str(TINY), "--run", str(path)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        assert ended.value.code == 0
+    return path
+
+
+@pytest.fixture
+def trained(_trained: Path, tmp_path: Path) -> Path:
+    """A finished tiny run, free to change: 12 steps, checkpoints every 2, exams every 4."""
+    return Path(shutil.copytree(_trained, tmp_path / "trained"))

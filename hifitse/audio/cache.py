@@ -2,16 +2,15 @@
 
 from collections import OrderedDict
 
-from hifitse.audio import files as audio
-from hifitse.audio.files import Samples
-from hifitse.corpus.scan import Recording
+from hifitse.audio.files import Samples, first_sample, read_audio
+from hifitse.audio.recording import Recording
 
 MOST_SECONDS = 60.0
 """Longer recordings are never kept: a crop of an hour must not decode the hour."""
 
 
 class DecodedRecordings:
-    """Reads parts of recordings as `audio.read` does, to the bit; keeps whole short ones up to a size.
+    """Reads parts of recordings as `read_audio` does, to the bit; keeps whole short ones up to a size.
 
     Each process has its own. The least recently used recordings go first.
     """
@@ -28,11 +27,11 @@ class DecodedRecordings:
         num_samples: int | None = None,
         speed: float = 1.0,
     ) -> Samples:
-        """Return a part of a recording, mono (n,); arguments and errors are those of `audio.read`."""
+        """Return a part of a recording, mono (n,); arguments and errors are those of `read_audio`."""
         whole = self._whole(recording, sample_rate, speed)
         if whole is None:
-            return audio.read(recording.path, sample_rate, start_seconds, num_samples, speed, recording.changed_ns)
-        begin = audio.first_sample(recording.sample_rate, sample_rate, start_seconds, speed)
+            return read_audio(recording.path, sample_rate, start_seconds, num_samples, speed, recording.changed_ns)
+        begin = first_sample(recording.sample_rate, sample_rate, start_seconds, speed)
         return whole[begin:] if num_samples is None else whole[begin : begin + num_samples]
 
     def _whole(self, recording: Recording, sample_rate: int, speed: float) -> Samples | None:
@@ -43,7 +42,7 @@ class DecodedRecordings:
         size_bytes = 4 * recording.seconds * sample_rate / speed
         if recording.seconds > MOST_SECONDS or size_bytes > self._most_bytes / 2:
             return None
-        whole = audio.read(recording.path, sample_rate, speed=speed, changed_ns=recording.changed_ns)
+        whole = read_audio(recording.path, sample_rate, speed=speed, changed_ns=recording.changed_ns)
         whole.flags.writeable = False
         self._kept[key] = whole
         self._free_bytes -= whole.nbytes

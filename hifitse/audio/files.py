@@ -1,4 +1,4 @@
-"""Audio files: the only module that knows a file format (libsndfile reads WAV, FLAC, OGG and MP3, `packed` HDF5).
+"""Audio files: the only module that knows a file format (libsndfile reads WAV, FLAC, OGG and MP3, `hdf5` HDF5).
 
 Everything is float32, mono, full scale 1. Reads are ranged: a 4 s crop never decodes an hour. Only
 NumPy and SciPy are used, and nothing whose result depends on the number of threads, so that the
@@ -20,7 +20,7 @@ import numpy.typing as npt
 import soundfile as sf
 from scipy import signal
 
-from hifitse.audio import hdf5 as packed
+from hifitse.audio import hdf5
 from hifitse.errors import DataError
 
 Samples = npt.NDArray[np.float32]
@@ -43,7 +43,7 @@ class AudioInfo:
     num_frames: int
 
 
-def probe(path: FilePath) -> AudioInfo:
+def probe_audio(path: FilePath) -> AudioInfo:
     """Read the header of a file.
 
     Raises:
@@ -53,7 +53,7 @@ def probe(path: FilePath) -> AudioInfo:
         return AudioInfo(sample_rate=file.sample_rate, num_frames=file.num_frames)
 
 
-def read(
+def read_audio(
     path: FilePath,
     sample_rate: int,
     start_seconds: float = 0.0,
@@ -103,6 +103,13 @@ def read(
     return np.ascontiguousarray(resampled, np.float32)
 
 
+def resample(samples: Samples, from_rate: int, to_rate: int) -> Samples:
+    """Return samples (n,) at another rate, in Hz, as `read_audio` would read them from a file."""
+    up, down = _ratio(from_rate, to_rate, 1.0)
+    resampled = signal.resample_poly(samples, up, down, window=_low_pass(up, down))
+    return np.ascontiguousarray(resampled, np.float32)
+
+
 def resampled_length(num_frames: int, file_rate: int, sample_rate: int) -> int:
     """Return how many samples a file of num_frames has at another rate."""
     up, down = _ratio(file_rate, sample_rate, 1.0)
@@ -115,16 +122,16 @@ def first_sample(file_rate: int, sample_rate: int, start_seconds: float, speed: 
     return round(start_seconds * file_rate * up / down)
 
 
-def write(path: FilePath, samples: npt.ArrayLike, sample_rate: int) -> None:
+def write_audio(path: FilePath, samples: npt.ArrayLike, sample_rate: int) -> None:
     """Write mono samples (n,) as a 32-bit float WAV: levels above full scale are kept, nothing is clipped.
 
     Raises:
         DataError: the file cannot be written.
     """
-    write_blocks(path, [np.asarray(samples, np.float32)], sample_rate, 32)
+    write_audio_blocks(path, [np.asarray(samples, np.float32)], sample_rate, 32)
 
 
-def write_blocks(path: FilePath, blocks: Iterable[Samples], sample_rate: int, bits: Literal[16, 32]) -> None:
+def write_audio_blocks(path: FilePath, blocks: Iterable[Samples], sample_rate: int, bits: Literal[16, 32]) -> None:
     """Write mono blocks (n,), one after the other, as a WAV file of 16-bit integers or 32-bit floats.
 
     Raises:
@@ -183,10 +190,10 @@ class _AudioFile:
 
 
 @contextmanager
-def _opened(path: FilePath, changed_ns: int = 0) -> Iterator[_AudioFile | packed.PackedRecording]:
-    parts = packed.split_address(os.fspath(path))
+def _opened(path: FilePath, changed_ns: int = 0) -> Iterator[_AudioFile | hdf5.PackedRecording]:
+    parts = hdf5.split_address(os.fspath(path))
     if parts is not None:
-        with packed.opened(*parts, changed_ns) as recording:
+        with hdf5.opened(*parts, changed_ns) as recording:
             yield recording
         return
     try:

@@ -12,8 +12,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from hifitse.audio import hdf5 as packed
-from hifitse.audio.header_cache import ScanCache
+from hifitse.audio import hdf5
+from hifitse.audio.header_cache import HeaderCache
 
 Layout = Literal["speech", "noise", "rir"]
 # A count beyond this is damage, not a corpus.
@@ -49,7 +49,7 @@ def list_once(file: Path, layout: Layout, progress: Callable[[int, int], None] |
     """Return `list_file` and the file's time of change in ns; kept while the file has the same size and time."""
     status = file.stat()
     stamp = [status.st_size, status.st_mtime_ns]
-    cache = ScanCache(file, f"packed-{layout}")
+    cache = HeaderCache(file, f"packed-{layout}")
     try:
         kept_stamp, rate, entries, problems, states_rate = cache.content
         if kept_stamp == stamp:
@@ -74,22 +74,22 @@ def list_file(file: str | Path, layout: Layout, progress: Callable[[int, int], N
         ConfigError: h5py is not installed.
         DataError: it is no HDF5 file, or a damaged one.
     """
-    with packed.opened_file(file) as content:
+    with hdf5.opened_file(file) as content:
         try:
-            rate, states_rate = packed.sample_rate(content)
-        except packed.DAMAGE as error:
-            return Listing(0, problems=[f"/: no usable attribute sample_rate ({packed.reason(error)})"])
+            rate, states_rate = hdf5.sample_rate(content)
+        except hdf5.DAMAGE as error:
+            return Listing(0, problems=[f"/: no usable attribute sample_rate ({hdf5.reason(error)})"])
         listing = Listing(rate, states_rate=states_rate)
         try:
             names = list(_groups(content, layout))
-        except packed.DAMAGE as error:
-            listing.problems.append(f"/: no {layout} corpus ({packed.reason(error)})")
+        except hdf5.DAMAGE as error:
+            listing.problems.append(f"/: no {layout} corpus ({hdf5.reason(error)})")
             return listing
         for number, name in enumerate(names, start=1):
             try:
                 _list_group(content, name, layout, listing)
-            except packed.DAMAGE as error:
-                listing.problems.append(f"{name or '/'}: damaged ({packed.reason(error)})")
+            except hdf5.DAMAGE as error:
+                listing.problems.append(f"{name or '/'}: damaged ({hdf5.reason(error)})")
             if progress is not None:
                 progress(number, len(names))
     return listing
@@ -111,7 +111,7 @@ def _list_group(content: Any, group: str, layout: Layout, listing: Listing) -> N
     if not hasattr(items, "items"):
         listing.problems.append(f"{group}: is in speaker_ids, but there is no such group")
         return
-    count = packed.whole_number(items.attrs.get("count", 0))
+    count = hdf5.whole_number(items.attrs.get("count", 0))
     if not 0 < count <= _MOST_IN_A_GROUP:
         stated = f"count is {count}" if "count" in items.attrs else "has no attribute count"
         listing.problems.append(f"{group or '/'}: {stated}")
@@ -121,7 +121,7 @@ def _list_group(content: Any, group: str, layout: Layout, listing: Listing) -> N
     for number in range(count):
         dataset = f"{group}/{number}" if group else str(number)
         item = items.get(str(number))
-        problem = packed.unusable(item)
+        problem = hdf5.unusable(item)
         if not problem and len(durations) == count and len(item) < durations[number]:
             problem = f"cut short: {len(item)} samples, {durations[number]} in durations"
         if problem:

@@ -1,11 +1,13 @@
 """What scans found out before, kept in the cache folder. A cache that cannot be read or written is no error."""
 
+import contextlib
 import hashlib
 import json
 import os
-import tempfile
 from pathlib import Path
 from typing import Any
+
+from hifitse.storage import write_text
 
 _VERSION = 1
 
@@ -16,7 +18,7 @@ def cache_folder() -> Path:
     return (Path(base) if base else Path.home() / ".cache") / "hifitse"
 
 
-class ScanCache:
+class HeaderCache:
     """The content, made of plain values, that was last saved for one root."""
 
     def __init__(self, root: Path, kind: str) -> None:
@@ -34,11 +36,5 @@ class ScanCache:
     def save(self, content: Any) -> None:
         if content == self.content:
             return
-        text = json.dumps({"version": _VERSION, "files": content})
-        try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.NamedTemporaryFile("w", dir=self._path.parent, suffix=".tmp", delete=False) as file:
-                file.write(text)
-            os.replace(file.name, self._path)
-        except OSError:
-            pass
+        with contextlib.suppress(OSError):
+            write_text(self._path, json.dumps({"version": _VERSION, "files": content}))

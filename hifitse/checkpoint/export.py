@@ -1,4 +1,4 @@
-"""A trained model as others get it: one safetensors file with the averaged weights and what it takes to run them.
+"""A trained model as others get it: one safetensors file with the EMA weights and what it takes to run them.
 
 It is a checkpoint with less in it: the weights go by their own names, without the rest of the training, and of the
 configuration there are the network and the sample rate, without anybody's folders.
@@ -10,12 +10,11 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 from torch import nn
 
-from hifitse.checkpoint import file as checkpoints
-from hifitse.checkpoint.file import Checkpoint, Header
+from hifitse.checkpoint.file import Checkpoint, Header, load_checkpoint, load_header, save_checkpoint
+from hifitse.checkpoint.weights import load_weights
 from hifitse.config.model import ModelConfig
 from hifitse.errors import CheckpointError
 from hifitse.models.build import build_model
-from hifitse.training.state import load_weights
 
 _NETWORK: TypeAdapter[ModelConfig] = TypeAdapter(ModelConfig)
 
@@ -26,14 +25,16 @@ class TrainedModel:
 
     network: nn.Module
     """In evaluation mode, on the CPU."""
+    config: ModelConfig
+    """Its settings."""
     sample_rate: int
     """In Hz."""
     step: int
     """Completed steps of the training that it comes from."""
 
 
-def from_checkpoint(checkpoint: Checkpoint) -> TrainedModel:
-    """Return the averaged model of a training checkpoint.
+def trained_model(checkpoint: Checkpoint) -> TrainedModel:
+    """Return the EMA model of a training checkpoint.
 
     Raises:
         CheckpointError: it is an exported model, or of a network that this version does not know.
@@ -43,13 +44,13 @@ def from_checkpoint(checkpoint: Checkpoint) -> TrainedModel:
     return _build(checkpoint, "ema/")
 
 
-def export(checkpoint: Checkpoint, path: Path) -> str:
-    """Write the averaged model of a training checkpoint durably, and return the file's digest.
+def export_model(checkpoint: Checkpoint, path: Path) -> str:
+    """Write the EMA model of a training checkpoint durably, and return the file's digest.
 
     Raises:
         CheckpointError: as above, or the file could not be written.
     """
-    from_checkpoint(checkpoint)
+    trained_model(checkpoint)
     header, config = checkpoint.header, checkpoint.header.config
     reduced = Header(
         step=header.step,
@@ -60,17 +61,17 @@ def export(checkpoint: Checkpoint, path: Path) -> str:
     weights = {
         name.removeprefix("ema/"): tensor for name, tensor in checkpoint.tensors.items() if name.startswith("ema/")
     }
-    return checkpoints.save(path, reduced, weights)
+    return save_checkpoint(path, reduced, weights)
 
 
-def load(path: Path) -> TrainedModel:
+def load_exported(path: Path) -> TrainedModel:
     """Read an exported model and verify all of it.
 
     Raises:
         CheckpointError: the file is missing, damaged, or not an exported model.
     """
     try:
-        checkpoint = checkpoints.load(path)
+        checkpoint = load_checkpoint(path)
     except CheckpointError as error:
         # The remedy of a checkpoint, an earlier one, is none here.
         problem = str(error).partition("; resume from")[0]
@@ -78,6 +79,14 @@ def load(path: Path) -> TrainedModel:
     if _is_training(checkpoint):
         raise CheckpointError(f"{path}: a training checkpoint, not an exported model; use --from {path}")
     return _build(checkpoint, "")
+
+
+def is_exported(path: Path) -> bool:
+    """Tell whether a file is an exported model, rather than a training checkpoint or something else."""
+    try:
+        return "data" not in load_header(path)[0].config
+    except CheckpointError:
+        return False
 
 
 def _is_training(checkpoint: Checkpoint) -> bool:
@@ -96,4 +105,4 @@ def _build(checkpoint: Checkpoint, prefix: str) -> TrainedModel:
     rate = header.config["audio"]["sample_rate"]
     network = build_model(config, rate)
     load_weights(network, checkpoint, prefix)
-    return TrainedModel(network.eval().requires_grad_(False), rate, header.step)
+    return TrainedModel(network.eval().requires_grad_(False), config, rate, header.step)

@@ -19,11 +19,12 @@ import safetensors
 import safetensors.torch
 import torch
 
+from hifitse import storage
 from hifitse.errors import CheckpointError
 
 FORMAT_VERSION = 1
 SPARE_BYTES = 2**24
-"""What a save leaves free on the disk: logs and exams need some, too."""
+"""What a save leaves free on the disk: logs and validation results need some, too."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class Header:
     watch: dict[str, Any] = field(default_factory=dict)
     """The recent gradient norms, see `hifitse.training.gradient_guard`."""
     num_rollbacks: int = 0
-    """How often a guard has sent this line back."""
+    """How often a guard has rolled this branch back."""
     learning_rate_factor: float = 1.0
     """What those rollbacks have cut the learning rate to."""
     environment: dict[str, Any] = field(default_factory=dict)
@@ -62,7 +63,7 @@ class Checkpoint:
     """Digest of the header, and with it of everything."""
 
 
-def save(path: Path, header: Header, tensors: dict[str, torch.Tensor]) -> str:
+def save_checkpoint(path: Path, header: Header, tensors: dict[str, torch.Tensor]) -> str:
     """Write a checkpoint durably and return its digest.
 
     Raises:
@@ -72,31 +73,20 @@ def save(path: Path, header: Header, tensors: dict[str, torch.Tensor]) -> str:
     digests = {name: tensor_digest(tensor) for name, tensor in tensors.items()}
     text = json.dumps({**asdict(header), "digests": digests}, sort_keys=True)
     digest = _text_digest(text)
-    temporary = path.with_name(f".{path.name}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         _require_space(path.parent, sum(tensor.nbytes for tensor in tensors.values()))
-        safetensors.torch.save_file(tensors, temporary, {"hifitse": text, "digest": digest})
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
-            with contextlib.suppress(OSError):
-                # Else not the disk would be read back, only what the system remembers of it.
-                os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
-        load(temporary)
-        temporary.chmod(0o666 & ~_UMASK)
-        temporary.replace(path)
-        fsync_path(path.parent)
+        with storage.atomic_file(path) as temporary:
+            safetensors.torch.save_file(tensors, temporary, {"hifitse": text, "digest": digest})
+            _forget_cached_pages(temporary)
+            load_checkpoint(temporary)
     except (OSError, safetensors.SafetensorError, CheckpointError) as error:
         reason = f"{error.strerror}: {error.filename}" if isinstance(error, OSError) else error
-        raise CheckpointError(f"{path}: could not be saved ({reason}); free the disk or mend the folder") from error
-    finally:
-        # Where even this fails, the next opening of the run removes it.
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
+        raise CheckpointError(f"{path}: could not be saved ({reason}); free the disk or repair the folder") from error
     return digest
 
 
-def load(path: Path) -> Checkpoint:
+def load_checkpoint(path: Path) -> Checkpoint:
     """Read a checkpoint and verify all of it.
 
     Raises:
@@ -109,9 +99,8 @@ def load(path: Path) -> Checkpoint:
     except (OSError, safetensors.SafetensorError) as error:
         raise _damaged(path, str(error)) from error
     if tensors.keys() != header.digests.keys():
-        raise _damaged(
-            path, f"its tensors are not those of its header: {sorted(tensors.keys() ^ header.digests.keys())}"
-        )
+        differing = sorted(tensors.keys() ^ header.digests.keys())
+        raise _damaged(path, f"its tensors are not those of its header: {differing}")
     for name, tensor in tensors.items():
         if tensor_digest(tensor) != header.digests[name]:
             raise _damaged(path, f"tensor {name} is not what was saved")
@@ -142,13 +131,11 @@ def load_header(path: Path) -> tuple[Header, str]:
     return Header(**data), digest
 
 
-def fsync_path(path: Path) -> None:
-    """Make the content of a file, or the renames inside a directory, survive a power cut."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def _forget_cached_pages(path: Path) -> None:
+    """Have the next read come from the disk, not from what the system remembers of the file."""
+    storage.sync(path)
+    with contextlib.suppress(OSError), path.open("rb") as file:
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 def _damaged(path: Path, reason: str) -> CheckpointError:
@@ -172,8 +159,3 @@ def tensor_digest(tensor: torch.Tensor) -> str:
 
 def _text_digest(text: str) -> str:
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
-
-
-# Read once, at the start: to read it is to set it, for all threads.
-_UMASK = os.umask(0)
-os.umask(_UMASK)

@@ -1,4 +1,4 @@
-"""Reads a training checkpoint of the original script, whatever is in it; `originals_mapping` says what must be.
+"""Reads a training checkpoint of the original script, whatever is in it; `original_convert` says what must be.
 
 The file is a pickle, but only torch's restricted unpickler reads it. That one builds tensors and plain values, and
 refuses everything that could run code.
@@ -48,7 +48,7 @@ class Original:
     """None if the file has no moments."""
 
 
-def read(path: Path) -> Original:
+def read_original(path: Path) -> Original:
     """Read a checkpoint file of the original script.
 
     Raises:

@@ -28,7 +28,7 @@ from hifitse.checks.audit_questions import (
     sweep,
 )
 from hifitse.losses import Objective
-from hifitse.mixing.loader import MicroBatch
+from hifitse.mixing.batch import MicroBatch
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What the audit listens to: a few short scenes of the exam, and stand-ins for a model's output.
+"""What the audit listens to: a few short validation scenes, and stand-ins for a model's output.
 
 Waveforms are (B, L), TP and TA scenes in one batch.
 """
@@ -11,7 +11,8 @@ from torch import Tensor
 
 from hifitse.config.schema import AbsentLoss
 from hifitse.experiment import Experiment
-from hifitse.mixing.loader import MicroBatch, exam_batches
+from hifitse.mixing.batch import MicroBatch
+from hifitse.mixing.loader import validation_batches
 
 LEAK_DB = -30.0
 """Level in the ideal output of what is not the target, in dB below the target. Without any, the floor that keeps
@@ -23,7 +24,7 @@ NO_TARGET_DB = -20.0
 def audit_scenes(
     experiment: Experiment, num_present: int = 2, num_absent: int = 2, max_seconds: float = 1.0
 ) -> MicroBatch:
-    """Return the first TP and TA scenes of the exam (fewer, if it has fewer), on the experiment's device.
+    """Return the first TP and TA scenes of the validation (fewer, if it has fewer), on the experiment's device.
 
     Mixture, target and reference are cut to their loudest ``max_seconds``: the audit of the full-size model then costs
     less than one training step.
@@ -34,12 +35,12 @@ def audit_scenes(
     config = experiment.config
     # One by one and in this process: no more scenes are rendered than are needed.
     data = config.data.model_copy(update={"num_workers": 0})
-    exam = config.validation.model_copy(update={"batch_size": 1})
-    one_by_one = config.model_copy(update={"data": data, "validation": exam})
+    single = config.validation.model_copy(update={"batch_size": 1})
+    one_by_one = config.model_copy(update={"data": data, "validation": single})
     num_samples = round(max_seconds * config.audio.sample_rate)
     wanted = {True: num_present, False: num_absent}
     chosen: list[MicroBatch] = []
-    with contextlib.closing(exam_batches(one_by_one, experiment.corpus.held_out)) as scenes:
+    with contextlib.closing(validation_batches(one_by_one, experiment.corpus.held_out)) as scenes:
         for scene in scenes:
             present = bool(scene.present)
             if wanted[present] > 0:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from hifitse.losses import Counts, Objective, term_means
-from hifitse.mixing.loader import MicroBatch
+from hifitse.mixing.batch import MicroBatch
 
 GAINS_DB = tuple(float(gain) for gain in range(-60, 21, 2))
 """Gains of the sweep, in dB."""
@@ -115,7 +115,7 @@ def bounded_terms(*curves: Curve) -> Finding:
 def pay_for_silence(objective: Objective, scenes: MicroBatch, silent_enough: Tensor) -> Finding:
     """Does a TA output that is silent enough earn by more silence?
 
-    Judged 20 dB below the target level, where a smooth term has faded out.
+    ClassifiedChange 20 dB below the target level, where a smooth term has faded out.
     """
     topic, weight = "silence", objective.config.ta_weight
     if weight == 0:

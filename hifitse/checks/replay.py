@@ -1,6 +1,5 @@
 """Proof of the exact resume: repeat steps that a run has done, and compare with what it recorded and saved."""
 
-import contextlib
 import json
 import warnings
 from collections.abc import Callable
@@ -9,13 +8,14 @@ from typing import Any
 
 import torch
 
-from hifitse.checkpoint import file as checkpoints
+from hifitse.checkpoint.file import Checkpoint, load_header, tensor_digest
 from hifitse.errors import UsageError
 from hifitse.experiment import Experiment
-from hifitse.mixing.loader import of_next_step
+from hifitse.runs.checkpoint_ref import CheckpointRef
+from hifitse.runs.records import read_metrics
 from hifitse.runs.run import Run
-from hifitse.training.loop import train_step
-from hifitse.training.state import from_checkpoint, to_tensors
+from hifitse.training.state import to_tensors
+from hifitse.training.step import TrainingSession
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Replay:
         return {**vars(self), "exact": not self.differences}
 
 
-def bounds(run: Run, which: str, num_steps: int | None) -> tuple[int, int]:
+def bounds(run: Run, ref: CheckpointRef, num_steps: int | None) -> tuple[int, int]:
     """Return the steps from and to which a replay goes: by default from the last checkpoint but one to the last.
 
     Raises:
@@ -45,14 +45,14 @@ def bounds(run: Run, which: str, num_steps: int | None) -> tuple[int, int]:
     """
     run.require()
     steps = run.checkpoint_steps()
-    if which == "last":
+    if ref.text == "last":
         first = steps[-2] if len(steps) > 1 else steps[-1]
     else:
-        header, digest = checkpoints.load_header(run.find(which))
+        header, digest = load_header(ref.path(run))
         first = header.step
-        if first not in steps or checkpoints.load_header(run.checkpoint_path(first))[1] != digest:
-            raise UsageError(f"--from {which}: not a checkpoint of {run.path}")
-    recorded = {row["step"] for row in run.read_metrics() if row["kind"] == "step"} | set(steps)
+        if first not in steps or load_header(run.checkpoint_path(first))[1] != digest:
+            raise UsageError(f"--from {ref.text}: not a checkpoint of {run.path}")
+    recorded = {row.step for row in read_metrics(run) if row.kind == "step"} | set(steps)
     last = None if num_steps is None else first + num_steps
     after = sorted(step for step in recorded if first < step and (last is None or step <= last))
     if not after:
@@ -63,7 +63,7 @@ def bounds(run: Run, which: str, num_steps: int | None) -> tuple[int, int]:
 
 def replay(
     run: Run,
-    checkpoint: checkpoints.Checkpoint,
+    checkpoint: Checkpoint,
     experiment: Experiment,
     last_step: int,
     progress: Callable[[int], None],
@@ -75,31 +75,30 @@ def replay(
     """
     first_step = checkpoint.header.step
     headers = {
-        step: checkpoints.load_header(run.checkpoint_path(step))[0]
+        step: load_header(run.checkpoint_path(step))[0]
         for step in run.checkpoint_steps()
         if first_step < step <= last_step
     }
     # Where the run went on with a fresh optimizer, the checkpoint before that does not say so, the next one does.
     was_reset = any(header.optimizer_reset_step == first_step > 0 for header in headers.values())
-    state = from_checkpoint(checkpoint, experiment.config, experiment.device, reset_optimizer=was_reset)
-    rows = {row["step"]: _text(row) for row in run.read_metrics() if row["kind"] == "step"}
+    session = TrainingSession.resumed(experiment, checkpoint, reset_optimizer=was_reset)
+    state = session.state
+    rows = {row.step: _text(row.model_dump()) for row in read_metrics(run) if row.kind == "step"}
     differences: list[str] = []
     num_rows = num_tensors = 0
-    with contextlib.closing(experiment.training_batches(first_step, last_step)) as batches:
-        while state.step < last_step:
-            result = train_step(state, of_next_step(batches), experiment)
-            progress(state.step)
-            if recorded := rows.get(state.step):
-                num_rows += 1
-                differences += _differing_fields(state.step, recorded, _text(result.to_row()))
-            if header := headers.get(state.step):
-                digests = {name: checkpoints.tensor_digest(tensor) for name, tensor in to_tensors(state).items()}
-                num_tensors += len(digests)
-                names = [name for name in header.digests if digests.get(name) != header.digests[name]]
-                if names:
-                    differences.append(
-                        f"step {state.step}: {len(names)} of {len(digests)} tensors differ, {names[0]} first"
-                    )
+    for result in session.steps(last_step):
+        progress(result.step)
+        if recorded := rows.get(result.step):
+            num_rows += 1
+            differences += _differing_fields(result.step, recorded, _text(result.to_row()))
+        if header := headers.get(result.step):
+            digests = {name: tensor_digest(tensor) for name, tensor in to_tensors(state).items()}
+            num_tensors += len(digests)
+            names = [name for name in header.digests if digests.get(name) != header.digests[name]]
+            if names:
+                differences.append(
+                    f"step {result.step}: {len(names)} of {len(digests)} tensors differ, {names[0]} first"
+                )
     recorded_with = next(iter(headers.values()), checkpoint.header).environment
     other = [
         f"{name} {recorded_with[name]}, now {value}"
@@ -109,16 +108,16 @@ def replay(
     return Replay(first_step, last_step, num_rows, num_tensors, differences, other)
 
 
-def nondeterministic_kernels(checkpoint: checkpoints.Checkpoint, experiment: Experiment) -> list[str]:
+def nondeterministic_kernels(checkpoint: Checkpoint, experiment: Experiment) -> list[str]:
     """Return the operations of a step that torch cannot do in the same way twice on this device."""
-    state = from_checkpoint(checkpoint, experiment.config, experiment.device)
+    session = TrainingSession.resumed(experiment, checkpoint)
     before = torch.are_deterministic_algorithms_enabled()
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         torch.use_deterministic_algorithms(True, warn_only=True)
         try:
-            with contextlib.closing(experiment.training_batches(state.step, state.step + 1)) as batches:
-                train_step(state, of_next_step(batches), experiment)
+            for _ in session.steps(session.state.step + 1):
+                pass
         finally:
             torch.use_deterministic_algorithms(before)
     found = (str(warning.message) for warning in caught)

@@ -1,24 +1,22 @@
 """The smoke test: a short real training on a scratch copy, and what must be true of it."""
 
-import contextlib
 import math
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from hifitse.checkpoint import file as checkpoints
+from hifitse.checkpoint.file import load_checkpoint, save_checkpoint
 from hifitse.checks.audit import Audit
 from hifitse.config.schema import Config, LossConfig
-from hifitse.evaluation.validation import Exam, validate
-from hifitse.experiment import Experiment
+from hifitse.evaluation.result import ValidationResult
+from hifitse.evaluation.validation import validate
 from hifitse.mixing.curriculum import phase_at
-from hifitse.mixing.loader import of_next_step
-from hifitse.training.loop import StepResult, train_step
-from hifitse.training.state import TrainState, from_checkpoint, header, to_tensors
+from hifitse.training.state import TrainState, header, to_tensors
+from hifitse.training.step import StepResult, TrainingSession
 
 NUM_REPLAYED_STEPS = 2
 """Steps at the end that are done twice: once straight on, once after a save and a load."""
@@ -49,26 +47,25 @@ def smoke_config(config: Config, first_step: int, num_steps: int) -> Config:
     return config.model_copy(update={"curriculum": tuple(short)})
 
 
-def smoke(
-    state: TrainState, experiment: Experiment, num_steps: int, progress: Callable[[StepResult], None]
-) -> list[Check]:
-    """Train ``num_steps`` steps from a state, validate, and check what came of it. Writes no run."""
+def smoke(session: TrainingSession, num_steps: int, progress: Callable[[StepResult], None]) -> list[Check]:
+    """Train ``num_steps`` steps from the state of a session, validate, and check what came of it. Writes no run."""
+    experiment, state = session.experiment, session.state
     stop_step = state.step + num_steps
     replay_step = max(stop_step - NUM_REPLAYED_STEPS, state.step)
     with tempfile.TemporaryDirectory(prefix="hifitse-smoke-") as scratch:
         saved = Path(scratch) / "checkpoint.safetensors"
-        results = _steps(state, experiment, replay_step, progress)
-        checkpoints.save(saved, header(state, experiment), to_tensors(state))
-        straight = _steps(state, experiment, stop_step, progress)
-        replayed = from_checkpoint(checkpoints.load(saved), experiment.config, experiment.device)
-        repeated = _steps(replayed, experiment, stop_step, progress)
+        results = _watched(session.steps(replay_step), progress)
+        save_checkpoint(saved, header(state, experiment), to_tensors(state))
+        straight = _watched(session.steps(stop_step), progress)
+        again = TrainingSession.resumed(experiment, load_checkpoint(saved))
+        repeated = _watched(again.steps(stop_step), progress)
     results += straight
-    exam = validate(state.ema, state.model, experiment, state.step)
+    validation = validate(state.ema, state.model, experiment, state.step)
     return [
-        _finite(results, exam),
+        _finite(results, validation),
         _absent_not_negative(results),
-        _round_trip(state, replayed, straight, repeated),
-        _one_ta_weight(results, exam, experiment.config.loss),
+        _round_trip(state, again.state, straight, repeated),
+        _one_ta_weight(results, validation, experiment.config.loss),
     ]
 
 
@@ -79,20 +76,17 @@ def audit_check(audit: Audit) -> Check:
     return Check("the objective pays for nothing unwanted", audit.verdict != "fail", audit.verdict, "warn", detail)
 
 
-def _steps(
-    state: TrainState, experiment: Experiment, stop: int, progress: Callable[[StepResult], None]
-) -> list[StepResult]:
+def _watched(steps: Iterable[StepResult], progress: Callable[[StepResult], None]) -> list[StepResult]:
     results = []
-    with contextlib.closing(experiment.training_batches(state.step, stop)) as batches:
-        while state.step < stop:
-            results.append(train_step(state, of_next_step(batches), experiment))
-            progress(results[-1])
+    for result in steps:
+        results.append(result)
+        progress(result)
     return results
 
 
-def _finite(results: list[StepResult], exam: Exam) -> Check:
+def _finite(results: list[StepResult], validation: ValidationResult) -> Check:
     bad = [r.step for r in results if r.skipped or not math.isfinite(r.loss)]
-    bad_metrics = [name for name, value in exam.metrics.items() if not math.isfinite(value)]
+    bad_metrics = [name for name, value in validation.metrics.items() if not math.isfinite(value)]
     detail = f"first at step {bad[0]}" if bad else f"not finite: {', '.join(bad_metrics)}" if bad_metrics else ""
     return Check(
         "everything is finite",
@@ -126,11 +120,12 @@ def _round_trip(state: TrainState, replayed: TrainState, once: list[StepResult],
     return Check("resume is exact, bit for bit", not differing and rows_equal, len(differing), 0, detail)
 
 
-def _one_ta_weight(results: list[StepResult], exam: Exam, config: LossConfig) -> Check:
+def _one_ta_weight(results: list[StepResult], validation: ValidationResult, config: LossConfig) -> Check:
     """Solve the losses that were really computed for the weight that they were computed with."""
     trained = [(r.loss, r.terms) for r in results if r.ta_energy_db is not None]
     weights = [
-        _implied_ta_weight(loss, terms, config) for loss, terms in [*trained, (exam.metrics["val_loss"], exam.terms)]
+        _implied_ta_weight(loss, terms, config)
+        for loss, terms in [*trained, (validation.metrics["val_loss"], validation.terms)]
     ]
     worst = max(weights, key=lambda weight: abs(weight - config.ta_weight))
     return Check(

@@ -21,7 +21,7 @@ _WIDE = 100
 def print_runs(members: Sequence[Member], folder: Path) -> None:
     """Print one row a run, and below the table what could not be read. A pipe gets whole lines."""
     console = out if out.is_terminal else Console(width=_PIPE_WIDTH, highlight=False)
-    metrics = {member.summary.best["metric"] for member in members if member.summary.best}
+    metrics = {member.summary.best.metric for member in members if member.summary.best}
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("run", overflow="fold")
     table.add_column("state", overflow="fold")
@@ -52,7 +52,7 @@ def _name(member: Member, folder: Path) -> str:
     base = member.parent.parent if member.parent else folder
     name = escape(str(path.relative_to(base)) if path.is_relative_to(base) and path != base else path.name)
     if origin and not member.parent:
-        name += f" (from {escape(origin['source'])})"
+        name += f" (from {escape(origin.source)})"
     branches = ["  " if is_last else "│ " for is_last in member.is_last[:-1]]
     branches += ["└─" if is_last else "├─" for is_last in member.is_last[-1:]]
     return "".join(branches) + name
@@ -78,8 +78,8 @@ def _progress(summary: Summary) -> str:
 def _best(summary: Summary, with_metric: bool) -> str:
     if summary.best is None:
         return ""
-    metric = f"{summary.best['metric']} " if with_metric else ""
-    return escape(f"{metric}{summary.best['value']:.2f} at {_short(summary.best['step'])}")
+    metric = f"{summary.best.metric} " if with_metric else ""
+    return escape(f"{metric}{summary.best.value:.2f} at {_short(summary.best.step)}")
 
 
 def _short(step: int) -> str:

@@ -1,4 +1,4 @@
-"""Tables on stdout: one style for all commands."""
+"""Tables: one style for all commands."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -6,32 +6,42 @@ from pathlib import Path
 from rich.markup import escape
 from rich.table import Table
 
-from hifitse.console import out
-from hifitse.corpus.stats import Holding, Part
+from hifitse.console import out, print_line
+from hifitse.corpus.stats import CorpusStats, SplitStats
 from hifitse.metrics import METRICS
 
-_BROKEN_NAMED = 5
+_NUM_BROKEN_SHOWN = 5
 
 
-def metrics_table(rows: Sequence[tuple[int, dict[str, float], str]]) -> None:
-    """Print the metrics of each checkpoint, with a remark behind them."""
+def new_table(*titles: str) -> Table:
+    """Return an empty table with these columns; more can be added."""
     table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("step", justify="right")
-    for metric in METRICS.values():
-        # In two lines, so that all columns fit into a terminal of 80.
-        group, _, rest = metric.name.partition("_")
-        table.add_column(f"{group}_\n{rest}", justify="right", no_wrap=True)
+    for title in titles:
+        table.add_column(title, overflow="fold")
+    return table
+
+
+def metrics_table(label: str, rows: Sequence[tuple[str, dict[str, float], str]]) -> None:
+    """Print the metrics of each checkpoint.
+
+    Args:
+        label: title of the first column.
+        rows: what stands in that column, the metrics, and one character that marks the row.
+    """
+    # As narrow as it can be: names stay whole, and all columns fit into a terminal of 80.
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
     table.add_column("")
-    for step, metrics, remark in rows:
-        table.add_row(str(step), *(f"{metrics[name]:.2f}" for name in METRICS), remark)
+    table.add_column(label, justify="right", no_wrap=True)
+    for name in METRICS:
+        table.add_column(name, justify="right", no_wrap=True)
+    for title, metrics, mark in rows:
+        table.add_row(mark, title, *(f"{metrics[name]:.2f}" for name in METRICS))
     out.print(table)
 
 
-def holdings_table(rows: Sequence[Holding], totals: Sequence[Holding]) -> None:
+def corpus_table(rows: Sequence[CorpusStats], totals: Sequence[CorpusStats]) -> None:
     """Print what each corpus holds and all of a kind together, and the first few of what is broken."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("")
-    table.add_column("corpus", overflow="fold")
+    table = new_table("", "corpus")
     for column in ("speakers", "recordings", "hours", "kHz", "weight", "broken"):
         table.add_column(column, justify="right", no_wrap=column != "kHz")
     for row in [*rows, *totals]:
@@ -47,16 +57,15 @@ def holdings_table(rows: Sequence[Holding], totals: Sequence[Holding]) -> None:
         )
     out.print(table)
     broken = [line for row in rows for line in row.broken]
-    for line in broken[:_BROKEN_NAMED]:
-        out.print(f"broken: {line}", markup=False, soft_wrap=True)
-    if len(broken) > _BROKEN_NAMED:
-        out.print(f"and {len(broken) - _BROKEN_NAMED} more; --json names them all")
+    for line in broken[:_NUM_BROKEN_SHOWN]:
+        print_line(f"broken: {line}")
+    if len(broken) > _NUM_BROKEN_SHOWN:
+        print_line(f"and {len(broken) - _NUM_BROKEN_SHOWN} more; --json names them all")
 
 
-def parts_table(parts: Mapping[str, Part]) -> None:
+def split_table(parts: Mapping[str, SplitStats]) -> None:
     """Print what is for training and what is held out."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("split")
+    table = new_table("split")
     for column in ("speakers", "recordings", "hours", "noises", "rooms"):
         table.add_column(column, justify="right")
     for name, part in parts.items():

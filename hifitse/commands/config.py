@@ -1,16 +1,16 @@
 """hifitse config: look at the configuration."""
 
-import typer
-
-from hifitse.commands._options import ConfigOption, JsonOption, RunOption, SetOption, resolve
+from hifitse.commands._help import command, new_app
+from hifitse.commands._options import ConfigOption, JsonOption, RunOption, SetOption
+from hifitse.commands._setup import resolve
 from hifitse.config.files import dump_config, to_data
 from hifitse.config.schema import Config
-from hifitse.console import print_json
+from hifitse.console import print_json, print_text
 
-app = typer.Typer(help="Show the configuration, or its JSON Schema.", no_args_is_help=True)
+app = new_app("Show the configuration, or its JSON Schema.")
 
 
-@app.command("show")
+@command(app, "hifitse config show --config my.yaml", "hifitse config show --run demo --set loss.ta_weight=0.2")
 def show(
     config: ConfigOption = None, run: RunOption = None, overrides: SetOption = None, json: JsonOption = False
 ) -> None:
@@ -19,10 +19,10 @@ def show(
     if json:
         print_json(to_data(settings))
     else:
-        typer.echo(dump_config(settings), nl=False)
+        print_text(dump_config(settings))
 
 
-@app.command("schema")
+@command(app, "hifitse config schema > hifitse.schema.json")
 def schema() -> None:
     """Print a JSON Schema of the configuration, for editors that complete and check YAML."""
     print_json(Config.model_json_schema())

@@ -1,26 +1,65 @@
-"""hifitse data: look at, listen to, and convert what the model gets."""
+"""hifitse data: look at, listen to, and convert what the model hears."""
 
+import os
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from hifitse.commands import data_pack, data_scan
-from hifitse.commands._options import ConfigOption, JsonOption, RunOption, SetOption, build_experiment, resolve
-from hifitse.console import out, print_json
+from hifitse.commands._help import command, new_app
+from hifitse.commands._options import ConfigOption, JsonOption, RunOption, SetOption
+from hifitse.commands._setup import build_experiment, progress_bar, resolve
+from hifitse.config.parsing.yaml import write_yaml
+from hifitse.console import duration, info, print_json, print_line, print_text, warn
+from hifitse.errors import ConfigError
 
-app = typer.Typer(help="Count, hear and convert what the model gets.", no_args_is_help=True)
-app.command("scan")(data_scan.scan)
-app.command("pack")(data_pack.pack)
+app = new_app("Count, listen to and convert what the model hears.")
+
+_NUM_LEFT_OUT_SHOWN = 5
 
 
-@app.command("preview")
+@command(app, "hifitse data scan --config my.yaml", "hifitse data scan --set data.speech=/corpora/vctk --json")
+def scan(
+    config: ConfigOption = None, run: RunOption = None, overrides: SetOption = None, json: JsonOption = False
+) -> None:
+    """Count speakers, recordings and hours of each corpus and of both splits, and name broken files."""
+    settings, _ = resolve(config, run, overrides)
+    from hifitse.commands._tables import corpus_table, split_table
+    from hifitse.corpus import stats
+    from hifitse.corpus.corpus import build_corpus
+    from hifitse.corpus.sources import find_sources
+
+    with progress_bar() as progress:
+        sources = find_sources(settings.data, progress)
+        rows, totals = stats.corpus_stats(settings, sources), stats.totals(sources)
+        try:
+            corpus, problem = build_corpus(settings, sources, progress), None
+        except ConfigError as error:
+            corpus, problem = None, error
+    parts = {} if corpus is None else stats.split_stats(corpus)
+    notes = sources.notes if corpus is None else corpus.notes
+    if json:
+        split = {name: asdict(part) for name, part in parts.items()}
+        counted = {"corpora": [asdict(row) for row in rows], "total": [asdict(row) for row in totals]}
+        print_json({**counted, "split": split, "notes": notes})
+    else:
+        corpus_table(rows, totals)
+        if parts:
+            split_table(parts)
+        for note in notes:
+            info(f"note: {note}")
+    if problem is not None:
+        raise problem
+
+
+@command(app, "hifitse data preview --config my.yaml -n 8 -o listen/", "hifitse data preview --step 200000 -o listen/")
 def preview(
     output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Where to write the scenes.")],
     number: Annotated[int, typer.Option("-n", min=1, metavar="N", help="How many scenes.")] = 8,
     step: Annotated[
         int | None,
-        typer.Option("--step", min=0, metavar="STEP", help="Scenes of this training step (default: the exam's)."),
+        typer.Option("--step", min=0, metavar="STEP", help="Scenes of this training step (default: of validation)."),
     ] = None,
     config: ConfigOption = None,
     run: RunOption = None,
@@ -32,9 +71,59 @@ def preview(
     from hifitse.mixing.preview import write_scenes
 
     experiment = build_experiment(settings, "cpu")
-    scenes = write_scenes(experiment, output, number, step)
+    scenes = write_scenes(settings, experiment.corpus, output, number, step)
     if json:
         print_json(scenes)
         return
     for scene in scenes:
-        out.print(f"{scene['folder']}: {scene['speaker']}, target {'present' if scene['present'] else 'absent'}")
+        print_line(f"{scene['folder']}: {scene['speaker']}, target {'present' if scene['present'] else 'absent'}")
+
+
+@command(app, "hifitse data pack --config my.yaml -o /fast/disk")
+def pack(
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="DIR", help="Where to write; resumed if it exists.")
+    ],
+    threads: Annotated[
+        int | None, typer.Option("--threads", min=1, metavar="N", help="Recordings at a time (default: one a core).")
+    ] = None,
+    config: ConfigOption = None,
+    run: RunOption = None,
+    overrides: SetOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Convert the corpora to WAV files at audio.sample_rate; names, splits and scenes stay what they are.
+
+    Prints the part of a configuration that uses the result.
+    """
+    settings, _ = resolve(config, run, overrides)
+    from hifitse.corpus.packing import plan
+    from hifitse.corpus.sources import find_sources
+
+    with progress_bar() as progress:
+        sources = find_sources(settings.data, progress)
+    for note in sources.notes:
+        info(f"note: {note}")
+    targets = plan.plan(settings, sources, output)
+    with plan.held(output), progress_bar() as progress:
+        jobs = plan.pending(targets)
+        info(
+            f"{output}: {len(jobs)} of {sum(len(target.jobs) for target in targets)} recordings to pack, about "
+            f"{plan.needed_bytes(jobs) / 1e9:.2f} GB; {plan.free_bytes(output, jobs) / 1e9:.0f} GB are free"
+        )
+        unreadable = plan.run(
+            jobs,
+            threads or os.cpu_count() or 1,
+            lambda done: progress(done, len(jobs), "packing"),
+            lambda seconds: info(f"about {duration(seconds)} left"),
+        )
+        summary = plan.write_manifests(targets, output, unreadable)
+    for problem in summary["left_out"][:_NUM_LEFT_OUT_SHOWN]:
+        warn(f"left out {problem}")
+    if len(unreadable) > _NUM_LEFT_OUT_SHOWN:
+        warn(f"left out {len(unreadable) - _NUM_LEFT_OUT_SHOWN} more; {output}/packed.json names them all")
+    if json:
+        print_json(summary)
+        return
+    info("packed and verified; to use it, put these lines into the configuration:")
+    print_text(write_yaml({"data": summary["data"]}))

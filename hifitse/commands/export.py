@@ -5,12 +5,18 @@ from typing import Annotated
 
 import typer
 
-from hifitse.commands._options import ConfigOption, JsonOption, RunOption, SetOption, load_checkpoint, resolve
-from hifitse.commands.resume import FromOption
-from hifitse.console import out, print_json, say
+from hifitse.commands._help import command, new_app
+from hifitse.commands._options import ConfigOption, FromOption, JsonOption, RunOption, SetOption
+from hifitse.commands._setup import load_from, resolve
+from hifitse.console import info, print_json, print_line
 from hifitse.errors import UsageError
 
+app = new_app()
 
+
+@command(
+    app, "hifitse export --run demo -o model.safetensors", "hifitse export --run demo --from 200000 -o m.safetensors"
+)
 def export(
     output: Annotated[Path, typer.Option("--output", "-o", metavar="OUT", help="Where to write, a .safetensors file.")],
     force: Annotated[bool, typer.Option("--force", help="Overwrite OUT.")] = False,
@@ -20,7 +26,10 @@ def export(
     overrides: SetOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Write a checkpoint's averaged weights into one file, for `extract --model` on any machine."""
+    """Write a model into one file, for use on any machine.
+
+    It holds a checkpoint's EMA weights; extract --model takes it.
+    """
     if output.suffix != ".safetensors":
         raise UsageError(f"--output {output}: must end in .safetensors")
     if not output.parent.is_dir():
@@ -28,12 +37,12 @@ def export(
     if output.exists() and not force:
         raise UsageError(f"--output {output}: exists; add --force to overwrite it, or give another name")
     _, found = resolve(config, run, overrides)
-    from hifitse.checkpoint import export as exporting
+    from hifitse.checkpoint.export import export_model
 
-    checkpoint = load_checkpoint(found, source)
-    step, digest = checkpoint.header.step, exporting.export(checkpoint, output)
+    checkpoint = load_from(found, source)
+    step, digest = checkpoint.header.step, export_model(checkpoint, output)
     if json:
         print_json({"run": found.name, "step": step, "output": str(output), "digest": digest})
         return
-    say(f"exported step {step} of {found.path}")
-    out.print(f"wrote {output}", soft_wrap=True)
+    info(f"exported step {step} of {found.path}")
+    print_line(f"wrote {output}")

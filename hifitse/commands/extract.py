@@ -5,19 +5,21 @@ from typing import Annotated
 
 import typer
 
-from hifitse.commands._options import (
-    ConfigOption,
-    DeviceOption,
-    JsonOption,
-    RunOption,
-    SetOption,
-    load_checkpoint,
-    resolve,
-)
-from hifitse.console import out, print_json, say
+from hifitse.commands import _complete
+from hifitse.commands._help import command, new_app
+from hifitse.commands._options import ConfigOption, DeviceOption, JsonOption, RunOption, SetOption
+from hifitse.commands._setup import load_from, resolve
+from hifitse.console import info, print_json, print_line
 from hifitse.errors import UsageError
 
+app = new_app()
 
+
+@command(
+    app,
+    "hifitse extract meeting.wav ada.wav -o ada_only.wav --run demo",
+    "hifitse extract meeting.wav ada.wav -o ada_only.wav --model model.safetensors",
+)
 def extract(
     mixture: Annotated[Path, typer.Argument(metavar="MIXTURE", help="Recording of several voices; any rate.")],
     reference: Annotated[Path, typer.Argument(metavar="REFERENCE", help="Recording of the wanted speaker alone.")],
@@ -32,7 +34,12 @@ def extract(
     ] = None,
     source: Annotated[
         str | None,
-        typer.Option("--from", metavar="STEP|last|best|FILE", help="The checkpoint of the run (default: best)."),
+        typer.Option(
+            "--from",
+            metavar="STEP|last|best|FILE",
+            help="The checkpoint of the run (default: best).",
+            autocompletion=_complete.checkpoints,
+        ),
     ] = None,
     config: ConfigOption = None,
     run: RunOption = None,
@@ -40,7 +47,10 @@ def extract(
     device: DeviceOption = "auto",
     json: JsonOption = False,
 ) -> None:
-    """Extract the reference speaker's voice from a mixture, with the averaged weights of a checkpoint or a model."""
+    """Extract the reference speaker's voice from a mixture.
+
+    With the EMA weights of a checkpoint, or with an exported model.
+    """
     if output.suffix.lower() != ".wav":
         raise UsageError(f"--output {output}: must end in .wav (32-bit float, which keeps any level)")
     if not output.parent.is_dir():
@@ -50,21 +60,21 @@ def extract(
             raise UsageError(f"--output {output}: is {given}, which would be overwritten; give another name")
     if model is not None and (source or config or run or overrides):
         raise UsageError("--model brings all it needs; leave out --run, --from, --config and --set")
-    from hifitse.checkpoint import export as exporting
+    if model is None:
+        _, found = resolve(config, run, overrides)
+    from hifitse.checkpoint.export import load_exported, trained_model
     from hifitse.experiment import pick_device
-    from hifitse.inference import extract_file
+    from hifitse.inference import Extractor, extract_file
 
     if model is not None:
-        kind, name, trained = "model", str(model), exporting.load(model)
+        kind, name, trained = "model", str(model), load_exported(model)
     else:
-        _, found = resolve(config, run, overrides)
-        kind, name = "run", found.name
-        trained = exporting.from_checkpoint(load_checkpoint(found, source or "best"))
-    report = extract_file(trained, pick_device(device), mixture, reference, output, target)
+        kind, name, trained = "run", found.name, trained_model(load_from(found, source or "best"))
+    report = extract_file(Extractor(trained, pick_device(device)), mixture, reference, output, target)
     if json:
         print_json({kind: name, "step": trained.step, "output": str(output), **report})
         return
-    say(f"extracted with step {trained.step} of {kind} {name}")
-    out.print(f"wrote {output}", soft_wrap=True)
-    for name, value in report.items():
-        out.print(f"  {name:15} {value:7.2f}")
+    info(f"extracted with step {trained.step} of {kind} {name}")
+    print_line(f"wrote {output}")
+    for figure, value in report.items():
+        print_line(f"  {figure:15} {value:7.2f}")

@@ -1,15 +1,19 @@
 """hifitse import: make a run from a checkpoint of the original training script."""
 
-import json as json_text
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from hifitse.commands._options import ConfigOption, JsonOption, RunOption, SetOption, resolve
-from hifitse.console import print_json, say
+from hifitse.commands._help import command, new_app
+from hifitse.commands._options import ConfigOption, JsonOption, RunOption, SetOption
+from hifitse.commands._setup import resolve
+from hifitse.console import info, print_json
+
+app = new_app()
 
 
+@command(app, "hifitse import checkpoint_0200000.pt --config my.yaml --run old")
 def import_checkpoint(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="Checkpoint of the original script, a .pt file.")],
     config: ConfigOption = None,
@@ -17,35 +21,36 @@ def import_checkpoint(
     overrides: SetOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Start a run from a checkpoint of the original script: weights, averaged weights, AdamW moments, step."""
-    settings, target = resolve(config, run, overrides)
-    from hifitse.checkpoint import file as checkpoints
-    from hifitse.checkpoint.original_convert import convert
-    from hifitse.checkpoint.original_file import read
-    from hifitse.runs.branches import set_aside_after
-    from hifitse.runs.run import write_text
+    """Start a run from a checkpoint of the original HiFi-TSE script.
 
+    It brings model weights, EMA weights, AdamW moments and the step.
+    """
+    settings, target = resolve(config, run, overrides)
     target.require_new()
+    from hifitse.checkpoint.file import save_checkpoint
+    from hifitse.checkpoint.original_convert import convert
+    from hifitse.checkpoint.original_file import read_original
+    from hifitse.runs.records import Origin
+    from hifitse.storage import write_json
+    from hifitse.training.start import prepare_new
+
     # Everything that can be wrong with the file is found before anything is written.
-    original = read(file)
+    original = read_original(file)
     converted = convert(original, settings)
-    step = original.step
+    origin = Origin(source=file.name, step=original.step, digest=original.digest)
     with target.lock():
-        target.require_new()
-        set_aside_after(target, 0)
-        target.write_config(settings)
-        origin = {"source": file.name, "digest": original.digest, "step": step}
-        write_text(target.origin_path, json_text.dumps(origin) + "\n")
-        checkpoints.save(target.checkpoint_path(step), converted.header, converted.tensors)
+        prepare_new(target, settings)
+        write_json(target.origin_path, origin.model_dump())
+        save_checkpoint(target.checkpoint_path(original.step), converted.header, converted.tensors)
     for note in converted.notes:
-        say(f"note: {note}")
+        info(f"note: {note}")
     moments = "with AdamW moments" if original.adamw else "without AdamW moments"
-    say(
-        f"imported step {step} of {file.name} into {target.path}: {converted.num_parameters:,} parameters, their "
-        f"average, {moments}; go on with: hifitse resume --run {target.path}"
+    info(
+        f"imported step {original.step} of {file.name} into {target.path}: {converted.num_parameters:,} parameters, "
+        f"their EMA, {moments}; go on with: hifitse resume --run {target.argument}"
     )
     if json:
         print_json(
-            {"run": target.name, **origin, "parameters": converted.num_parameters, "tensors": len(converted.tensors)}
-            | {"moments": original.adamw is not None, "notes": converted.notes}
+            {"run": target.name, **origin.model_dump(), "parameters": converted.num_parameters}
+            | {"tensors": len(converted.tensors), "moments": original.adamw is not None, "notes": converted.notes}
         )

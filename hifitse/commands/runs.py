@@ -1,20 +1,19 @@
-"""hifitse runs: list the runs, pin checkpoints, put an abandoned line back."""
+"""hifitse runs: list the runs, pin checkpoints, restore archived branches."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
 
-from hifitse.commands._options import JsonOption, run_path
-from hifitse.console import print_json, say
+from hifitse.commands._help import Group, command, new_app
+from hifitse.commands._options import JsonOption, RequiredRunOption
+from hifitse.console import info, print_json
 from hifitse.errors import UsageError
+from hifitse.runs.checkpoint_ref import CheckpointRef
+from hifitse.runs.run import RUNS, Run, find_runs
 
-if TYPE_CHECKING:
-    from hifitse.runs.run import Run
 
-
-class _Runs(TyperGroup):
+class _Runs(Group):
     """Takes `hifitse runs FOLDER` for `hifitse runs list FOLDER`."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
@@ -23,96 +22,102 @@ class _Runs(TyperGroup):
         return super().parse_args(ctx, args)
 
 
-app = typer.Typer(
-    cls=_Runs,
-    help="List the runs (the default), keep their checkpoints, put an abandoned line back.",
-    no_args_is_help=False,
-)
+app = new_app("List the runs (the default), pin their checkpoints, restore archived branches.", cls=_Runs)
 
-RequiredRunOption = Annotated[str, typer.Option("--run", "-r", metavar="RUN", help="Name under runs/, or a path.")]
 CheckpointOption = Annotated[str, typer.Option("--from", metavar="STEP|best", help="The checkpoint: a step, or best.")]
 
 
-@app.command("list")
+@command(app, "hifitse runs", "hifitse runs /experiments --json", name="list")
 def list_runs(
-    folder: Annotated[Path, typer.Argument(metavar="[FOLDER]", help="Where to look, at any depth.")] = Path("runs"),
+    folder: Annotated[Path, typer.Argument(metavar="[FOLDER]", help="Where to look, at any depth.")] = RUNS,
     json: JsonOption = False,
 ) -> None:
     """List the runs, forks under their origin: state, step, best checkpoint, size."""
     from hifitse.commands._runs_table import print_runs
-    from hifitse.runs.summary import find_runs, summarize
+    from hifitse.runs.summary import summarize
     from hifitse.runs.tree import forest
 
     if not folder.is_dir():
-        raise UsageError(f"{folder}: no such folder; name the one that holds your runs")
+        raise UsageError(f"{folder.absolute()}: no such folder; name the one that holds your runs")
     members = forest([summarize(path) for path in find_runs(folder)])
     if json:
         print_json([{**m.summary.to_json(), "parent": m.parent and str(m.parent)} for m in members])
     elif members:
         print_runs(members, folder)
     else:
-        say(f"{folder}: no runs here; hifitse train starts one")
+        info(f"{folder.absolute()}: no runs here; hifitse train starts one")
 
 
-@app.command("pin")
+@command(app, "hifitse runs pin --run demo --from 200000 --reason 'the one in the paper'")
 def pin(
     run: RequiredRunOption,
     source: CheckpointOption,
     reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why it is kept.")] = "",
+    json: JsonOption = False,
 ) -> None:
     """Keep a checkpoint from retention."""
-    from hifitse.runs import pins
+    from hifitse.runs import records
 
     found, step = _checkpoint(run, source)
-    pins.pin(found, step, reason)
-    say(f"{found.path}: step {step} is pinned; retention never deletes it")
+    records.pin(found, step, reason)
+    _say_pins(found, f"step {step} is pinned; retention never deletes it", json)
 
 
-@app.command("unpin")
-def unpin(run: RequiredRunOption, source: CheckpointOption) -> None:
+@command(app, "hifitse runs unpin --run demo --from 200000")
+def unpin(run: RequiredRunOption, source: CheckpointOption, json: JsonOption = False) -> None:
     """Take a pin away; retention decides from its next checkpoint on."""
-    from hifitse.runs import pins
+    from hifitse.runs import records
 
-    # A pin may outlive its checkpoint, where a line was abandoned.
+    # A pin may outlive its checkpoint, where a branch was archived.
     found, step = (_run(run), int(source)) if source.isdecimal() else _checkpoint(run, source)
-    pins.unpin(found, step)
-    say(f"{found.path}: step {step} is not pinned any more")
+    records.unpin(found, step)
+    _say_pins(found, f"step {step} is not pinned any more", json)
 
 
-@app.command("restore")
+@command(app, "hifitse runs restore --run demo 01")
 def restore(
     run: RequiredRunOption,
-    number: Annotated[str, typer.Argument(metavar="NN", help="Number of the abandoned line, as in abandoned/NN.")],
+    number: Annotated[str, typer.Argument(metavar="NN", help="Number of the archived branch, as in abandoned/NN.")],
+    json: JsonOption = False,
 ) -> None:
-    """Put an abandoned line back; what is there now is set aside in turn, nothing is deleted."""
-    from hifitse.runs import branches as lines
-    from hifitse.runs.events import Events
+    """Restore an archived branch; what is there now is archived in turn, nothing is deleted."""
+    from hifitse.runs import branches
+    from hifitse.runs.events import EventLog
 
     found = _run(run)
+    branches.find_branch(found, number)
     with found.lock():
-        done = lines.restore(found, number)
+        done = branches.restore(found, number)
         message = (
             f"abandoned/{done.number} is back, up to step {done.last_step}; what was there after step "
             f"{done.after_step} is in abandoned/{done.aside}"
         )
         details = {"number": done.number, "after_step": done.after_step, "aside": done.aside}
-        Events(found, say).add("restored", done.last_step, message, **details)
-    say(f"undo it with: hifitse runs restore --run {found.argument} {done.aside}")
+        EventLog(found, info).report("restored", done.last_step, message, **details)
+    info(f"undo it with: hifitse runs restore --run {found.argument} {done.aside}")
+    if json:
+        print_json({"run": found.name, "last_step": done.last_step, **details})
 
 
-def _run(name: str) -> "Run":
-    from hifitse.runs.run import Run
+def _say_pins(run: Run, message: str, json: bool) -> None:
+    from hifitse.runs.records import read_pins
 
-    found = Run(run_path(name))
+    info(f"{run.path}: {message}")
+    if json:
+        print_json({"run": run.name, "pins": {step: pin.model_dump() for step, pin in read_pins(run).items()}})
+
+
+def _run(name: str) -> Run:
+    found = Run.named(name)
     if not found.path.is_dir():
-        raise UsageError(f"{found.path}: no such run; hifitse runs lists those there are")
+        found.require()
     return found
 
 
-def _checkpoint(run: str, source: str) -> "tuple[Run, int]":
+def _checkpoint(run: str, source: str) -> tuple[Run, int]:
     """Return the run, and the step of its checkpoint that ``--from`` names."""
     found = _run(run)
-    path = found.find(source)
+    path = CheckpointRef(source).path(found)
     for step in found.checkpoint_steps():
         if found.checkpoint_path(step) == path:
             return found, step

@@ -1,16 +1,36 @@
 """hifitse select-best: choose the checkpoint to use."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hifitse.commands._options import ConfigOption, DeviceOption, JsonOption, RunOption, SetOption, resolve
-from hifitse.console import out, print_json
+from hifitse.commands import _complete
+from hifitse.commands._help import command, new_app
+from hifitse.commands._options import ConfigOption, DeviceOption, JsonOption, RunOption, SetOption
+from hifitse.commands._setup import resolve
+from hifitse.console import print_json, print_line
+
+if TYPE_CHECKING:
+    from hifitse.evaluation.selection import Selection
+    from hifitse.runs.run import Run
+
+app = new_app()
 
 
+@command(
+    app,
+    "hifitse select-best --run demo --metric tp_si_sdr",
+    "hifitse select-best --run demo --require 'rms_ratio>=0.8' --require 'ta_suppression_db>=10'",
+)
 def select_best(
     metric: Annotated[
-        str | None, typer.Option("--metric", metavar="NAME", help="Rank by this (default: selection.metric).")
+        str | None,
+        typer.Option(
+            "--metric",
+            metavar="NAME",
+            help="Rank by this (default: selection.metric).",
+            autocompletion=_complete.metrics,
+        ),
     ] = None,
     require: Annotated[
         list[str] | None,
@@ -26,41 +46,48 @@ def select_best(
     device: DeviceOption = "auto",
     json: JsonOption = False,
 ) -> None:
-    """Rank the run's validated checkpoints, say why others were left out, and point `best` at the winner."""
+    """Rank the validated checkpoints of a run and point `best` at the winner.
+
+    Those beyond the bounds are left out, and it says why.
+    """
     settings, target = resolve(config, run, overrides)
+    target.require()
     from hifitse import metrics
-    from hifitse.commands._tables import metrics_table
     from hifitse.evaluation.bounds import Bound
     from hifitse.evaluation.selection import bounds, choose
 
-    target.require()
     given = [Bound.parse(text) for text in require or ()]
     selection = choose(target, metrics.metric(metric or settings.selection.metric), given or bounds(settings))
     if json:
         print_json(selection.to_json())
-        return
-    rows = [(ranked.step, ranked.metrics, "") for ranked in selection.ranking[1:]]
-    rows += [(excluded.step, excluded.metrics, "left out") for excluded in selection.excluded if excluded.metrics]
-    rows += [(selection.best.step, selection.best.metrics, "<- best")]
-    metrics_table(sorted(rows, key=lambda row: row[0]))
+    else:
+        _show(selection, target)
+
+
+def _show(selection: "Selection", run: "Run") -> None:
+    from hifitse.commands._tables import metrics_table
+
+    best, unit = selection.best, selection.metric.unit
+    rows = {ranked.step: (ranked.metrics, "") for ranked in selection.ranking[1:]}
+    rows |= {excluded.step: (excluded.metrics, "-") for excluded in selection.excluded if excluded.metrics}
+    rows |= {best.step: (best.metrics, "*")}
+    metrics_table("step", [(str(step), *rows[step]) for step in sorted(rows)])
+    print_line(f"* best by {selection.metric.name}: step {best.step}, {best.path}")
     for excluded in selection.excluded:
         if excluded.metrics:
-            out.print(f"left out: step {excluded.step}: {excluded.reason}", soft_wrap=True)
+            print_line(f"- left out: step {excluded.step}: {excluded.reason}")
     if gone := [excluded for excluded in selection.excluded if excluded.is_gone]:
         reasons = ", ".join(dict.fromkeys(excluded.reason for excluded in gone))
         steps = ", ".join(str(excluded.step) for excluded in gone)
-        out.print(f"left out: {len(gone)} whose exam alone is left ({reasons}): {steps}", soft_wrap=True)
+        print_line(f"left out: {len(gone)} of which only the validation result is left ({reasons}): {steps}")
     if other := [str(item.step) for item in selection.excluded if not item.metrics and not item.is_gone]:
-        out.print(
-            f"left out: {len(other)} without a comparable exam (hifitse validate --run {target.argument} --from STEP "
-            f"gives them one): {', '.join(other)}",
-            soft_wrap=True,
+        print_line(
+            f"left out: {len(other)} without a comparable validation (hifitse validate --run {run.argument} "
+            f"--from STEP does it): {', '.join(other)}"
         )
     if len(selection.ranking) > 1 and (behind := selection.ranking[1].behind_best):
-        out.print(
-            f"best: step {selection.best.step}, ahead of step {selection.ranking[1].step} by "
-            f"{behind[0]:.2f} ± {behind[1]:.2f} {selection.metric.unit} in {selection.metric.name} "
-            "(paired over the exam's scenes)",
-            soft_wrap=True,
+        print_line(
+            f"step {best.step} is ahead of step {selection.ranking[1].step} by {behind[0]:.2f} ± {behind[1]:.2f} "
+            f"{unit} in {selection.metric.name} (paired over the validation scenes)"
         )
-    out.print(f"val_loss alone would have picked step {selection.lowest_val_loss_step}")
+    print_line(f"val_loss alone would have picked step {selection.lowest_val_loss_step}")

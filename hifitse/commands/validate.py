@@ -1,21 +1,14 @@
-"""hifitse validate: let a checkpoint sit the exam."""
+"""hifitse validate: measure a checkpoint on the validation scenes."""
 
-from rich.progress import Progress
+from hifitse.commands._help import command, new_app
+from hifitse.commands._options import ConfigOption, DeviceOption, FromOption, JsonOption, RunOption, SetOption
+from hifitse.commands._setup import build_experiment, load_from, progress_bar, resolve
+from hifitse.console import info, print_json
 
-from hifitse.commands._options import (
-    ConfigOption,
-    DeviceOption,
-    JsonOption,
-    RunOption,
-    SetOption,
-    build_experiment,
-    load_checkpoint,
-    resolve,
-)
-from hifitse.commands.resume import FromOption
-from hifitse.console import err, print_json, say
+app = new_app()
 
 
+@command(app, "hifitse validate --run demo", "hifitse validate --run demo --from best --json")
 def validate(
     source: FromOption = "last",
     config: ConfigOption = None,
@@ -24,24 +17,25 @@ def validate(
     device: DeviceOption = "auto",
     json: JsonOption = False,
 ) -> None:
-    """Measure a checkpoint on the fixed validation scenes, and keep the result for select-best."""
-    settings, target = resolve(config, run, overrides)
-    from hifitse.commands._tables import metrics_table
-    from hifitse.evaluation.validation import keep, validate
-    from hifitse.training.state import ema_model, raw_model
+    """Measure a checkpoint on the fixed validation scenes.
 
-    checkpoint = load_checkpoint(target, source)
+    The result is kept for select-best.
+    """
+    settings, target = resolve(config, run, overrides)
+    from hifitse.checkpoint.weights import load_model
+    from hifitse.commands._tables import metrics_table
+    from hifitse.evaluation.validation import keep_result, validate
+
+    checkpoint = load_from(target, source)
     experiment = build_experiment(settings, device)
-    averaged, raw = (load(checkpoint, settings, experiment.device) for load in (ema_model, raw_model))
-    say(f"validating step {checkpoint.header.step} on {settings.validation.num_scenes} scenes on {experiment.device}")
-    with Progress(console=err, transient=True, disable=not err.is_terminal) as bar:
-        task = bar.add_task("scenes", total=settings.validation.num_scenes)
-        exam = validate(
-            averaged, raw, experiment, checkpoint.header.step, lambda num_scenes: bar.update(task, completed=num_scenes)
-        )
-    if not experiment.ranks.on_main(lambda: keep(exam, checkpoint, experiment, target)):
-        say("this exam differs from the one that the run keeps for this step; its result is only shown")
+    ema, model = (load_model(checkpoint, settings, experiment.device, part) for part in ("ema", "model"))
+    step, num_scenes = checkpoint.header.step, settings.validation.num_scenes
+    info(f"validating step {step} on {num_scenes} scenes on {experiment.device}")
+    with progress_bar() as progress:
+        result = validate(ema, model, experiment, step, lambda done: progress(done, num_scenes, "scenes"))
+    if not experiment.ranks.on_main(lambda: keep_result(result, checkpoint, experiment, target)):
+        info("the scenes or the objective differ from those that the run keeps results of; this one is only shown")
     if json:
-        print_json({"run": target.name, "step": exam.step, "metrics": exam.metrics, "raw_metrics": exam.raw_metrics})
+        print_json({"run": target.name, "step": step, "metrics": result.metrics, "raw_metrics": result.model_metrics})
     else:
-        metrics_table([(exam.step, exam.metrics, ""), (exam.step, exam.raw_metrics, "raw weights")])
+        metrics_table("weights", [("EMA", result.metrics, ""), ("model", result.model_metrics, "")])

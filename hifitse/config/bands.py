@@ -17,7 +17,7 @@ def hifi_tse_48k() -> Bands:
     return (*lowest, *middle, *highest)
 
 
-def generated(num_bins: int, num_bands: int, overlap: int = 2, min_width: int = 3) -> Bands:
+def generated_bands(num_bins: int, num_bands: int, overlap: int = 2, min_width: int = 3) -> Bands:
     """Return ``num_bands`` bands over ``num_bins`` bins, narrow at the bottom, wider towards the top.
 
     Widths grow geometrically, about 16-fold from the lowest to the highest band, as the layout
@@ -38,7 +38,7 @@ def generated(num_bins: int, num_bands: int, overlap: int = 2, min_width: int = 
     return tuple((max(first - overlap, 0), last - 1) for first, last in zip(edges, edges[1:], strict=False))
 
 
-def problem(bands: Bands, num_bins: int) -> str | None:
+def band_problem(bands: Bands, num_bins: int) -> str | None:
     """Return what is wrong with a layout, or None: bands must ascend and cover bins 0..num_bins-1."""
     if not bands:
         return "no bands given"

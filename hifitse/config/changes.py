@@ -1,20 +1,21 @@
 """What it means to resume a training with another value of a setting: nothing, something, or that it cannot be.
 
 free: the training goes on as it would have, only its speed, its memory or what is told and kept of it differ.
-matters: what comes after is trained or examined otherwise; allowed, shown, and noted in the run.
+matters: what comes after is trained or validated otherwise; allowed, shown, and noted in the run.
 forbidden: the checkpoint's weights are of another network.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from hifitse.config.files import Change
+from hifitse.config.files import to_data
+from hifitse.config.schema import Config
 from hifitse.errors import ConfigError
 
 ChangeClass = Literal["free", "matters", "forbidden"]
 
-_ANOTHER_EXAM = "another exam: results before and after do not compare"
+_OTHER_SCENES = "other validation scenes: results before and after do not compare"
 _MOVED = "nothing, if the recordings only moved: then the data fingerprint is the same"
 _RATE = "the learning rate from here on changes"
 
@@ -31,8 +32,8 @@ _CLASSES: dict[str, ChangeClass | tuple[ChangeClass, str]] = {
     "data.generated_noise": "matters",
     "data.simulated_rooms": "matters",
     "data.exclude": "matters",
-    "data.split": ("matters", _ANOTHER_EXAM),
-    "data.held_out_fraction": ("matters", _ANOTHER_EXAM),
+    "data.split": ("matters", _OTHER_SCENES),
+    "data.held_out_fraction": ("matters", _OTHER_SCENES),
     "data.num_workers": "free",
     "data.cache_megabytes": "free",
     "data.prefetch": "free",
@@ -59,18 +60,51 @@ _CLASSES: dict[str, ChangeClass | tuple[ChangeClass, str]] = {
     "train.cpu_threads": "free",
     "train.deterministic": "free",
     "train.save_attempts": "free",
-    "validation.num_scenes": ("matters", _ANOTHER_EXAM),
-    "validation.absent_ratio": ("matters", _ANOTHER_EXAM),
+    "validation.num_scenes": ("matters", _OTHER_SCENES),
+    "validation.absent_ratio": ("matters", _OTHER_SCENES),
     "validation.batch_size": "free",
     "health": "free",
     "selection": "free",
     "retention": "free",
-    "data fingerprint": ("matters", "the recordings are not those it was trained on; exams do not compare"),
+    "data fingerprint": (
+        "matters",
+        "the recordings are not those it was trained on; validation results do not compare",
+    ),
 }
 
 
 @dataclass(frozen=True)
-class Judged:
+class Change:
+    """One setting that differs between two configurations."""
+
+    key: str
+    """Dotted key, as an override would have it: ``curriculum.tp.until``."""
+    old: Any
+    """Value before, as in ``to_data``; None also where the key did not exist."""
+    new: Any
+    """Value after, likewise."""
+
+
+def config_changes(old: Config, new: Config) -> list[Change]:
+    """Return every setting that differs: in the order of ``new``, then those that only ``old`` has."""
+    before, after = dict(_flatten(to_data(old))), dict(_flatten(to_data(new)))
+    keys = dict.fromkeys([*after, *before])
+    return [Change(key, before.get(key), after.get(key)) for key in keys if before.get(key) != after.get(key)]
+
+
+def _flatten(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield dotted keys and their values; a list is one value, but phases and guards go by their names."""
+    if isinstance(value, list) and value and all(isinstance(item, dict) and "name" in item for item in value):
+        value = {item["name"]: item for item in value}
+    if isinstance(value, dict):
+        for key, below in value.items():
+            yield from _flatten(below, f"{prefix}{key}.")
+    else:
+        yield prefix.removesuffix("."), value
+
+
+@dataclass(frozen=True)
+class ClassifiedChange:
     """A change, and what it means."""
 
     key: str
@@ -84,11 +118,11 @@ class Judged:
         return asdict(self)
 
 
-def judge_change(change: Change) -> Judged:
+def classify_change(change: Change) -> ClassifiedChange:
     """Return what a change means; a key that nobody has thought about matters."""
     found = _CLASSES.get(class_key(change.key) or "", "matters")
     change_class, note = (found, "") if isinstance(found, str) else found
-    return Judged(change.key, change.old, change.new, change_class, note)
+    return ClassifiedChange(change.key, change.old, change.new, change_class, note)
 
 
 def class_key(key: str) -> str | None:
@@ -98,7 +132,7 @@ def class_key(key: str) -> str | None:
     return next((prefix for prefix in prefixes if prefix in _CLASSES), None)
 
 
-def require_allowed(changes: Sequence[Judged], source: str) -> None:
+def require_allowed(changes: Sequence[ClassifiedChange], source: str) -> None:
     """Raise ConfigError if the checkpoint ``source`` cannot be continued with these changes."""
     forbidden = [change for change in changes if change.change_class == "forbidden"]
     if forbidden:

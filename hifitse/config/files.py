@@ -1,21 +1,29 @@
-"""Reads, writes and compares configurations. Every problem names its file, line and key, or its override."""
+"""Reads and writes configurations. Every problem names its file, line and key, or its override."""
 
 import copy
 import os
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
+from hifitse.config.data import DataConfig
 from hifitse.config.parsing.annotations import item_type, list_type, options
 from hifitse.config.parsing.messages import Origins, lines_for
 from hifitse.config.parsing.overrides import apply_override
-from hifitse.config.parsing.yaml import read_yaml, write_yaml
-from hifitse.config.schema import Config, DataConfig
+from hifitse.config.parsing.yaml import KeyPath, read_yaml, write_yaml
+from hifitse.config.schema import Config
 from hifitse.errors import ConfigError
+from hifitse.storage import write_text
 
+Data = dict[str, Any]
+
+BUNDLED = Path(__file__).parents[1] / "bundled"
+"""What comes with hifitse: ``configs/``, and the recordings of the demo in ``demo_corpus/``."""
+_VARIABLES = {"HIFITSE_DEMO": str(BUNDLED / "demo_corpus")}
+"""Variables that paths in a configuration may use besides those of the environment."""
 _PATH_LISTS = [
     name
     for name, field in DataConfig.model_fields.items()
@@ -23,35 +31,60 @@ _PATH_LISTS = [
 ]
 
 
-def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
+def bundled_names() -> list[str]:
+    """Return the names of the configurations that come with hifitse."""
+    return sorted(path.stem for path in (BUNDLED / "configs").glob("*.yaml"))
+
+
+def find_config(path: Path, folder: Path = Path()) -> Path:
+    """Return the file that is meant: a path from a folder on, or the name of a bundled configuration.
+
+    Raises:
+        ConfigError: there is neither.
+    """
+    if (folder / path).exists():
+        return folder / path
+    if str(path) in bundled_names():
+        return BUNDLED / "configs" / f"{path}.yaml"
+    where = "" if path.is_absolute() else f" in {(Path.cwd() / folder).resolve()}"
+    raise ConfigError(f"{path}: no such configuration{where}; {', '.join(bundled_names())} come with hifitse")
+
+
+def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     """Return the configuration in a YAML file, with overrides such as ``loss.ta_weight=0.1`` applied in order.
 
-    Relative paths in ``data`` start from the folder of the file, those in overrides from the working directory;
-    all of them are absolute in the result. ``curriculum.tp.until=150`` addresses a phase by its name,
-    ``model.kind=compact`` starts from the defaults of that kind if the file has another.
+    ``extends: demo`` (a bundled configuration, or a path) fills in what the file does not say. Relative paths in
+    ``data`` start from the folder of the file that they stand in, those in overrides from the working directory; all
+    are absolute in the result, ``~`` and ``${VARIABLE}`` expanded. ``curriculum.tp.until=150`` addresses a phase by
+    its name, ``model.kind=compact`` starts from the defaults of that kind if the file has another.
 
     Raises:
         ConfigError: the file is missing or is no YAML, or a key or value is wrong; the message has a line for each
             problem: ``configs/demo.yaml:14: loss.ta_weigth: unknown key; did you mean 'ta_weight'?``
     """
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot read the configuration: {error.strerror}") from None
-    data, lines = read_yaml(content, str(path))
-    if not isinstance(data, dict | None):
-        raise ConfigError(f"{path}: expected sections such as 'data:' and 'model:', got {type(data).__name__}")
-    data = dict(data or {})
-    _make_absolute(data, path.parent)
-    origins = Origins(str(path), lines)
+    data, origins = _read(Path(path), ())
+    return _validated(data, origins, overrides)
+
+
+def from_data(data: Data, source: str, overrides: Sequence[str] = ()) -> Config:
+    """Return the configuration that ``to_data`` made ``data`` from, with overrides applied.
+
+    Raises:
+        ConfigError: it does not fit; each line of the message begins with ``source``.
+    """
+    return _validated(copy.deepcopy(data), Origins(source), overrides)
+
+
+def _validated(data: Data, origins: Origins, overrides: Sequence[str]) -> Config:
     problems = []
     for override in overrides:
         try:
-            origins.override(apply_override(data, override), override)
+            path = apply_override(data, override)
+            origins.replace(path, {path: f"--set {override}"})
+            # Whatever is relative now came with the override.
+            _make_absolute(data, Path.cwd(), f"--set {override}")
         except ConfigError as error:
             problems.append(str(error))
-        # Whatever is relative now came with the override.
-        _make_absolute(data, Path.cwd())
     try:
         config = Config.model_validate(data)
     except ValidationError as error:
@@ -61,7 +94,53 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
     return config
 
 
-def _make_absolute(data: dict[str, Any], folder: Path) -> None:
+def _read(path: Path, extended_by: tuple[Path, ...]) -> tuple[Data, Origins]:
+    """Return what a file says, what it extends included, and where each value stands."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot read the configuration: {error.strerror}") from None
+    data, lines = read_yaml(content, str(path))
+    if not isinstance(data, dict | None):
+        raise ConfigError(f"{path}: expected sections such as 'data:' and 'model:', got {type(data).__name__}")
+    data = dict(data or {})
+    origins = Origins(str(path), {key: f"{path}:{line}" for key, line in lines.items()})
+    _make_absolute(data, path.parent, str(path))
+    base = _base(data.pop("extends", None), path, origins, extended_by)
+    if base is None:
+        return data, origins
+    below, below_origins = _read(base, (path.resolve(), *extended_by))
+    _merge(below, data, below_origins, origins, ())
+    return below, Origins(str(path), below_origins.places)
+
+
+def _base(extends: Any, path: Path, origins: Origins, extended_by: tuple[Path, ...]) -> Path | None:
+    """Return the file that a configuration extends, if any."""
+    try:
+        if extends is None:
+            return None
+        if not isinstance(extends, str):
+            raise ConfigError(f"expected the name of a configuration, got {extends!r}")
+        base = find_config(Path(_expanded(extends)), path.parent)
+        if base.resolve() in (path.resolve(), *extended_by):
+            raise ConfigError(f"{extends} extends this file in turn")
+        return base
+    except ConfigError as error:
+        raise ConfigError(f"{origins.places[('extends',)]}: extends: {error}") from None
+
+
+def _merge(base: Data, data: Data, base_origins: Origins, origins: Origins, path: KeyPath) -> None:
+    """Put ``data`` over ``base``: sections are merged, all else is replaced, a section of another kind as well."""
+    for key, value in data.items():
+        old, here = base.get(key), (*path, key)
+        if isinstance(old, dict) and isinstance(value, dict) and value.get("kind", old.get("kind")) == old.get("kind"):
+            _merge(old, value, base_origins, origins, here)
+        else:
+            base[key] = value
+            base_origins.replace(here, {k: v for k, v in origins.places.items() if k[: len(here)] == here})
+
+
+def _make_absolute(data: Data, folder: Path, source: str) -> None:
     section = data.get("data")
     if not isinstance(section, dict):
         return
@@ -70,7 +149,10 @@ def _make_absolute(data: dict[str, Any], folder: Path) -> None:
         if isinstance(entries, str | dict):
             entries = [entries]
         if isinstance(entries, list):
-            section[name] = [_absolute(entry, folder) for entry in entries]
+            try:
+                section[name] = [_absolute(entry, folder) for entry in entries]
+            except ConfigError as error:
+                raise ConfigError(f"{source}: data.{name}: {error}") from None
 
 
 def _absolute(entry: Any, folder: Path) -> Any:
@@ -79,9 +161,22 @@ def _absolute(entry: Any, folder: Path) -> Any:
         return {**entry, "path": _absolute(entry["path"], folder)}
     if not isinstance(entry, str) or not entry:
         return entry
-    expanded = os.path.expanduser(entry)
+    expanded = _expanded(entry)
     # Not resolve(): a link to a corpus may move, and should be followed when the corpus is read.
     return expanded if os.path.isabs(expanded) else os.path.abspath(folder / expanded)
+
+
+def _expanded(path: str) -> str:
+    """Return a path with ``~``, ``$NAME`` and ``${NAME}`` replaced."""
+
+    def value(match: re.Match[str]) -> str:
+        name = match[1] or match[2]
+        found = os.environ.get(name, _VARIABLES.get(name))
+        if found is None:
+            raise ConfigError(f"{path}: there is no environment variable {name}; set it, or write the path out")
+        return found
+
+    return os.path.expanduser(re.sub(r"\$(?:\{(\w+)\}|([A-Za-z_]\w*))", value, path))
 
 
 def dump_config(config: Config) -> str:
@@ -89,52 +184,11 @@ def dump_config(config: Config) -> str:
     return write_yaml(to_data(config))
 
 
-def to_data(config: Config) -> dict[str, Any]:
+def to_data(config: Config) -> Data:
     """Return the configuration as dicts, lists and plain values that JSON can hold."""
     return config.model_dump(mode="json")
 
 
-def from_data(data: dict[str, Any], source: str, overrides: Sequence[str] = ()) -> Config:
-    """Return the configuration that ``to_data`` made ``data`` from, with overrides applied.
-
-    Raises:
-        ConfigError: it does not fit; each line of the message begins with ``source``.
-    """
-    data = copy.deepcopy(data)
-    for override in overrides:
-        apply_override(data, override)
-        _make_absolute(data, Path.cwd())
-    try:
-        return Config.model_validate(data)
-    except ValidationError as error:
-        raise ConfigError("\n".join(lines_for(error, Origins(source)))) from None
-
-
-@dataclass(frozen=True)
-class Change:
-    """One setting that differs between two configurations."""
-
-    key: str
-    """Dotted key, as an override would have it: ``curriculum.tp.until``."""
-    old: Any
-    """Value before, as in ``to_data``; None also where the key did not exist."""
-    new: Any
-    """Value after, likewise."""
-
-
-def config_changes(old: Config, new: Config) -> list[Change]:
-    """Return every setting that differs: in the order of ``new``, then those that only ``old`` has."""
-    before, after = dict(_flatten(to_data(old))), dict(_flatten(to_data(new)))
-    keys = dict.fromkeys([*after, *before])
-    return [Change(key, before.get(key), after.get(key)) for key in keys if before.get(key) != after.get(key)]
-
-
-def _flatten(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield dotted keys and their values; a list is one value, but phases and guards go by their names."""
-    if isinstance(value, list) and value and all(isinstance(item, dict) and "name" in item for item in value):
-        value = {item["name"]: item for item in value}
-    if isinstance(value, dict):
-        for key, below in value.items():
-            yield from _flatten(below, f"{prefix}{key}.")
-    else:
-        yield prefix.removesuffix("."), value
+def write_config(path: Path, config: Config) -> None:
+    """Write a configuration as YAML, every setting in it."""
+    write_text(path, dump_config(config))

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from hifitse.config import bands as band_layouts
+from hifitse.config.bands import Bands, band_problem, generated_bands, hifi_tse_48k
 from hifitse.config.section import Count, Section
 
 
@@ -50,11 +50,11 @@ class GridConfig(Section):
     """Recompute each block in the backward pass: much less memory, about a third more time."""
 
     @property
-    def band_layout(self) -> band_layouts.Bands:
+    def band_layout(self) -> Bands:
         if self.bands == "hifi_tse_48k":
-            return band_layouts.hifi_tse_48k()
+            return hifi_tse_48k()
         if isinstance(self.bands, int):
-            return band_layouts.generated(self.stft.num_bins, self.bands)
+            return generated_bands(self.stft.num_bins, self.bands)
         return self.bands
 
     @model_validator(mode="after")
@@ -63,7 +63,7 @@ class GridConfig(Section):
             raise ValueError(
                 f"bands: {self.bands} bands do not fit into {self.stft.num_bins} bins, use at most a third"
             )
-        if problem := band_layouts.problem(self.band_layout, self.stft.num_bins):
+        if problem := band_problem(self.band_layout, self.stft.num_bins):
             raise ValueError(f"bands: {problem}")
         if self.feature_dim % self.num_heads:
             raise ValueError(f"num_heads {self.num_heads} does not divide feature_dim {self.feature_dim}")

@@ -1,4 +1,4 @@
-"""Settings of the guards: what counts as sick, for how long it is borne, and what is done about it."""
+"""Policies: what the guards call unhealthy and do about it, and which checkpoints retention keeps."""
 
 from typing import Annotated, Literal
 
@@ -10,26 +10,26 @@ Action = Literal["ignore", "warn", "stop", "rollback"]
 
 
 class Guard(Section):
-    """A rule on a metric of the exam. It has one bound: below, above, below_target or behind_best."""
+    """A rule on a metric of the validation. It has one bound: below, above, below_target or behind_best."""
 
     name: Name
     """Name of the guard, in messages and overrides: health.guards.level_low.action=warn."""
     metric: MetricName
-    """The metric that is judged, of the averaged weights and of the raw ones."""
+    """The metric that is judged, of the EMA weights and of the model weights."""
     below: float | None = None
-    """Sick below this value."""
+    """Unhealthy below this value."""
     above: float | None = None
-    """Sick above this value."""
+    """Unhealthy above this value."""
     below_target: Positive | None = None
-    """ta_energy_db only: sick this many dB below the level that loss.absent asks for."""
+    """ta_energy_db only: unhealthy this many dB below the level that loss.absent asks for."""
     behind_best: Positive | None = None
-    """Sick when worse than the run's best so far by more than this."""
+    """Unhealthy when worse than the run's best so far by more than this."""
     patience: Count = 2
-    """Validations in a row that must be sick before the guard acts; the first one is already told."""
+    """Unhealthy validations in a row before the guard acts; the first one is already reported."""
     phases: Literal["all", "with_ta"] = "all"
     """with_ta: judge only phases that mix TA scenes."""
     action: Action = "stop"
-    """ignore; warn: only tell; stop: save, explain, exit 3; rollback: go back to the newest healthy checkpoint."""
+    """ignore; warn: only report; stop: save, explain, exit 3; rollback: return to the newest healthy checkpoint."""
     gate: bool = True
     """Whether select-best leaves out checkpoints beyond this bound, whatever the action (not for behind_best)."""
 
@@ -52,7 +52,7 @@ class NonFiniteGuard(Section):
     patience: Count = 5
     """Such steps in a row before the guard acts."""
     action: Literal["stop", "rollback"] = "stop"
-    """stop: save, explain, exit 3; rollback: go back to the newest healthy checkpoint."""
+    """stop: save, explain, exit 3; rollback: return to the newest healthy checkpoint."""
 
 
 class SpikeGuard(Section):
@@ -65,14 +65,14 @@ class SpikeGuard(Section):
     patience: Count = 10
     """Spikes in a row before the guard acts."""
     action: Action = "rollback"
-    """ignore; warn: only tell; stop: save, explain, exit 3; rollback: go back to the newest healthy checkpoint."""
+    """ignore; warn: only report; stop: save, explain, exit 3; rollback: return to the newest healthy checkpoint."""
 
 
 class HealthConfig(Section):
     guards: tuple[Guard, ...] = (
         Guard(name="level_low", metric="rms_ratio", below=0.8, phases="with_ta"),
         Guard(name="level_high", metric="rms_ratio", above=1.25, phases="with_ta"),
-        # Not sick in itself: a good extractor is very quiet where its speaker is absent.
+        # Not unhealthy in itself: a good extractor is very quiet where its speaker is absent.
         Guard(
             name="over_suppression", metric="ta_energy_db", below_target=6, phases="with_ta", action="warn", gate=False
         ),
@@ -84,7 +84,7 @@ class HealthConfig(Section):
     spike: SpikeGuard = SpikeGuard()
     """Rule on steps whose gradient norm is far above the usual."""
     max_rollbacks: Annotated[int, Field(ge=0)] = 3
-    """Rollbacks on one line of checkpoints; the next one stops the run instead."""
+    """Rollbacks on one branch; the next one stops the run instead."""
     rollback_learning_rate_factor: Annotated[float, Field(gt=0, le=1)] = 0.5
     """By what each rollback multiplies the learning rate from then on."""
 
@@ -93,4 +93,25 @@ class HealthConfig(Section):
         names = [guard.name for guard in self.guards]
         if len(set(names)) < len(names):
             raise ValueError(f"guards: names must differ, not {names}")
+        return self
+
+
+class RetentionConfig(Section):
+    """Each budget keeps by itself; a checkpoint is deleted when none does. These always stay: the ends of phases,
+    what select-best chose, pins, the newest one that the guards call healthy, and where an archived branch began."""
+
+    # All stay by default: a run of 100 full-size checkpoints takes 19 GB, and what was deleted never comes back.
+    keep_last: Count | None = None
+    """The newest valid checkpoints to keep, null: all of them. Older ones are deleted unless kept by what follows."""
+    keep_every: Count | None = None
+    """Of the older ones, keep the first at or after every multiple of this many steps; null: none."""
+    keep_best: Annotated[int, Field(ge=0)] = 3
+    """Of the older ones, keep this many of the best by selection.metric, within the bounds of select-best."""
+
+    @model_validator(mode="after")
+    def _thins_out(self) -> "RetentionConfig":
+        if self.keep_every is not None and self.keep_last is None:
+            raise ValueError(
+                f"keep_every {self.keep_every} has no effect while all are kept; set keep_last, or remove it"
+            )
         return self

@@ -10,7 +10,7 @@ Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(ge=1)]
 MetricName = Literal["tp_si_sdr", "tp_si_sdri", "rms_ratio", "ta_energy_db", "ta_suppression_db", "val_loss"]
-"""The metrics of the exam, see `hifitse.metrics.METRICS`."""
+"""The metrics of a validation, see `hifitse.metrics.METRICS`."""
 NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
 Requirement = Annotated[str, Field(pattern=rf"^\s*(?:{'|'.join(get_args(MetricName))})\s*[<>]=\s*{NUMBER}\s*$")]
 """A bound on a metric, e.g. rms_ratio>=0.8."""
@@ -36,11 +36,18 @@ class Section(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _bools_are_not_numbers(cls, values: Any) -> Any:
-        for key, value in values.items() if isinstance(values, dict) else ():
-            field = cls.model_fields.get(key)
-            if isinstance(value, bool) and field is not None and _is_number(field.annotation):
+    def _as_people_write(cls, values: Any) -> Any:
+        """A single value may stand for a list of one; a bool is no number."""
+        if not isinstance(values, dict):
+            return values
+        values = dict(values)
+        for key, value in values.items():
+            if (field := cls.model_fields.get(key)) is None:
+                continue
+            if isinstance(value, bool) and _is_number(field.annotation):
                 raise ValueError(f"{key}: expected a number, not {str(value).lower()}")
+            if not isinstance(value, list | tuple) and _is_open_list(field.annotation):
+                values[key] = () if value is None else (value,)
         return values
 
 
@@ -51,3 +58,8 @@ def _is_number(annotation: Any) -> bool:
     if get_origin(annotation) is Annotated:
         return _is_number(get_args(annotation)[0])
     return annotation in (int, float)
+
+
+def _is_open_list(annotation: Any) -> bool:
+    """Tell whether a field holds a list of any length, and nothing else."""
+    return get_origin(annotation) is tuple and get_args(annotation)[-1:] == (...,)

@@ -4,14 +4,14 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from hifitse.config.schema import Config, CorpusEntry
-from hifitse.corpus import simulated_rooms as rooms
-from hifitse.corpus import split as splitting
-from hifitse.corpus.sampling import Shares
-from hifitse.corpus.scan import Progress, Recording, scan
+from hifitse.audio.recording import Recording
+from hifitse.config.data import CorpusEntry
+from hifitse.config.schema import Config
+from hifitse.corpus.sampling import CorpusSampler
+from hifitse.corpus.scan import Progress, scan
+from hifitse.corpus.simulated_rooms import simulate_rooms
 from hifitse.corpus.sources import Source, Sources, find_sources, note, weights_of
-
-__all__ = ["Corpus", "Pool", "Recording", "Speaker", "load_corpus"]
+from hifitse.corpus.split import split_files, split_speech
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,10 +31,10 @@ class Pool:
     """Empty: noise is generated, or there is none."""
     rirs: tuple[Recording, ...]
     """Empty: voices are dry."""
-    speaker_shares: Shares | None = None
+    speaker_sampler: CorpusSampler | None = None
     """How often each corpus is drawn from; None: every speaker is equally likely."""
-    noise_shares: Shares | None = None
-    rir_shares: Shares | None = None
+    noise_sampler: CorpusSampler | None = None
+    rir_sampler: CorpusSampler | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,19 +74,19 @@ def build_corpus(config: Config, sources: Sources, progress: Progress | None = N
     speakers = _speakers(sources.speech, notes)
     noises, rirs = _files(sources.noise), _files(sources.rir)
     if not rirs and data.simulated_rooms is not None:
-        folder = rooms.simulated(data.simulated_rooms, config.audio.sample_rate, progress)
+        folder = simulate_rooms(data.simulated_rooms, config.audio.sample_rate, progress)
         rirs = scan(folder, "data.simulated_rooms").recordings
-    split = splitting.split_speech(speakers, data.split, data.held_out_fraction, most_interferers(config), notes)
-    train_noises, held_out_noises = splitting.split_files(noises, "noise", data.held_out_fraction, notes)
-    train_rirs, held_out_rirs = splitting.split_files(rirs, "rir", data.held_out_fraction, notes)
+    split = split_speech(speakers, data.split, data.held_out_fraction, most_interferers(config), notes)
+    train_noises, held_out_noises = split_files(noises, "noise", data.held_out_fraction, notes)
+    train_rirs, held_out_rirs = split_files(rirs, "rir", data.held_out_fraction, notes)
     owners = {name: source.entry for source in sources.speech for name in source.speakers}
     train = Pool(
         _as_speakers(split.train),
         train_noises,
         train_rirs,
-        _shares(data.speech, sorted(split.train), owners),
-        _shares(data.noise, [noise.name for noise in train_noises], _file_owners(sources.noise)),
-        _shares(data.rir, [rir.name for rir in train_rirs], _file_owners(sources.rir)),
+        _sampler(data.speech, sorted(split.train), owners),
+        _sampler(data.noise, [noise.name for noise in train_noises], _file_owners(sources.noise)),
+        _sampler(data.rir, [rir.name for rir in train_rirs], _file_owners(sources.rir)),
     )
     return Corpus(
         train=train,
@@ -117,7 +117,7 @@ def _file_owners(sources: Sequence[Source]) -> dict[str, int]:
     return {recording.name: source.entry for source in sources for recording in source.recordings}
 
 
-def _shares(entries: Sequence[CorpusEntry], names: Sequence[str], owners: Mapping[str, int]) -> Shares | None:
+def _sampler(entries: Sequence[CorpusEntry], names: Sequence[str], owners: Mapping[str, int]) -> CorpusSampler | None:
     """Return the shares of the entries in a pool of these names; entries that it has nothing of do not count."""
     weights = weights_of(entries)
     if weights is None or not names:
@@ -126,7 +126,7 @@ def _shares(entries: Sequence[CorpusEntry], names: Sequence[str], owners: Mappin
     for position, name in enumerate(names):
         members[owners[name]].append(position)
     pairs = [(weight, tuple(positions)) for weight, positions in zip(weights, members, strict=True) if positions]
-    return Shares(tuple(weight for weight, _ in pairs), tuple(positions for _, positions in pairs))
+    return CorpusSampler(tuple(weight for weight, _ in pairs), tuple(positions for _, positions in pairs))
 
 
 def _as_speakers(recordings: dict[str, list[Recording]]) -> tuple[Speaker, ...]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Shares:
+class CorpusSampler:
     """A corpus is drawn in proportion to its weight, then one of its items, all of them equally likely."""
 
     weights: tuple[float, ...]

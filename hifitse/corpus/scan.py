@@ -13,39 +13,17 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, cast
 
-from hifitse.audio import files as audio
-from hifitse.audio import hdf5 as packed
-from hifitse.audio import hdf5_index as packed_layout
-from hifitse.audio.header_cache import ScanCache, cache_folder
+from hifitse.audio import hdf5, hdf5_index
+from hifitse.audio.files import probe_audio
+from hifitse.audio.header_cache import HeaderCache
+from hifitse.audio.recording import Recording
 from hifitse.errors import ConfigError, DataError
-
-__all__ = ["EXTENSIONS", "Progress", "Recording", "Scan", "cache_folder", "scan"]
 
 Progress = Callable[[int, int, str], None]
 """Called with (files done, files in all, what is being scanned)."""
 
 EXTENSIONS = (".wav", ".flac", ".ogg", ".mp3")
 _NUM_THREADS = 8
-
-
-@dataclass(frozen=True, slots=True)
-class Recording:
-    """One recording: where it is, its name within its corpus, and what its header says."""
-
-    path: str
-    """Where the file is, or the address of a recording in an HDF5 file: ``/corpora/vctk.h5::p225/3``."""
-    name: str
-    """Its path relative to its root, with forward slashes: the same on every machine."""
-    sample_rate: int
-    """In Hz."""
-    num_frames: int
-    """Length at that rate."""
-    changed_ns: int = field(default=0, compare=False)
-    """Time of the last change of an HDF5 file, in ns: the reader refuses one that changed since. 0: not checked."""
-
-    @property
-    def seconds(self) -> float:
-        return self.num_frames / self.sample_rate
 
 
 @dataclass(slots=True)
@@ -81,13 +59,13 @@ def scan(root: Path, key: str, exclude: Sequence[str] = (), progress: Progress |
     elif root.is_file() and root.suffix.lower() == ".jsonl":
         paths, found.speakers = _manifest(root)
         _scan_files(found, root, root.parent, paths, exclude, progress)
-    elif root.is_file() and root.suffix == packed.SUFFIX:
-        packed.require_h5py(f"{key}: {root}")
+    elif root.is_file() and root.suffix == hdf5.SUFFIX:
+        hdf5.require_h5py(f"{key}: {root}")
         _scan_packed(found, root, key, exclude, progress)
     elif root.exists():
         raise ConfigError(f"{key}: {root}: neither a folder nor a .jsonl manifest nor an .h5 file")
     else:
-        what = "file" if root.suffix in (".jsonl", packed.SUFFIX) else "folder"
+        what = "file" if root.suffix in (".jsonl", hdf5.SUFFIX) else "folder"
         raise ConfigError(f"{key}: {root}: no such {what}; correct the path or mount the disk that holds it")
     return found
 
@@ -97,7 +75,7 @@ def _scan_files(
 ) -> None:
     """Read the headers of files; `paths` goes from a recording's name to its path relative to `base`."""
     names = sorted(name for name in paths if not _excluded(name, exclude))
-    cache = ScanCache(root, "headers")
+    cache = HeaderCache(root, "headers")
     known, fresh = _as_headers(cache.content), {}
     description = f"reading headers in {root.name}"
     with ThreadPoolExecutor(_NUM_THREADS) as threads:
@@ -115,23 +93,23 @@ def _scan_files(
 
 def _scan_packed(found: Scan, root: Path, key: str, exclude: Sequence[str], progress: Progress | None) -> None:
     """Add what an HDF5 file holds."""
-    layout = cast(packed_layout.Layout, key.removeprefix("data."))
+    layout = cast(hdf5_index.Layout, key.removeprefix("data."))
 
     def told(done: int, total: int) -> None:
         if progress is not None:
             progress(done, total, f"reading headers in {root.name}")
 
     try:
-        listing, changed_ns = packed_layout.list_once(root, layout, told)
+        listing, changed_ns = hdf5_index.list_once(root, layout, told)
     except DataError as error:
         found.problems.append(str(error))
         return
     for entry in sorted(listing.entries, key=lambda entry: entry.name):
         if not _excluded(entry.name, exclude):
-            address = packed.address(root, entry.dataset)
+            address = hdf5.address(root, entry.dataset)
             found.recordings.append(Recording(address, entry.name, listing.sample_rate, entry.num_frames, changed_ns))
             found.speakers[entry.name] = entry.speaker
-    found.problems += [packed.address(root, problem) for problem in listing.problems]
+    found.problems += [hdf5.address(root, problem) for problem in listing.problems]
     if not listing.states_rate:
         found.notes.append(f"{root} has no attribute sample_rate; taken as {listing.sample_rate} Hz")
 
@@ -194,7 +172,7 @@ def _header(path: Path, known: Header | None) -> Header | str:
     if known is not None and known[:2] == (status.st_size, status.st_mtime_ns):
         return known
     try:
-        info = audio.probe(path)
+        info = probe_audio(path)
     except DataError as error:
         return str(error)
     return status.st_size, status.st_mtime_ns, info.sample_rate, info.num_frames

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
-from hifitse.audio import files as audio
+from hifitse.audio.files import Samples, write_audio
 from hifitse.audio.header_cache import cache_folder
-from hifitse.config.schema import SimulatedRooms
+from hifitse.config.data import SimulatedRooms
 from hifitse.corpus.scan import Progress
 from hifitse.errors import ConfigError, DataError
 from hifitse.seeding import generator
@@ -30,7 +30,7 @@ _MOST_ABSORPTION = 0.95
 _MOST_ATTEMPTS = 1000
 
 
-def simulated(settings: SimulatedRooms, sample_rate: int, progress: Progress | None = None) -> Path:
+def simulate_rooms(settings: SimulatedRooms, sample_rate: int, progress: Progress | None = None) -> Path:
     """Return a folder of WAV impulse responses in the cache folder, simulating them if they are not there yet.
 
     Args:
@@ -56,7 +56,7 @@ def simulated(settings: SimulatedRooms, sample_rate: int, progress: Progress | N
         folder.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix="rooms-", suffix=".tmp", dir=folder.parent))
         for room in range(settings.num_rooms):
-            audio.write(temporary / f"room_{room:05d}.wav", _simulate(settings, sample_rate, room), sample_rate)
+            write_audio(temporary / f"room_{room:05d}.wav", _simulate(settings, sample_rate, room), sample_rate)
             if progress is not None:
                 progress(room + 1, settings.num_rooms, "simulating rooms")
         _rename(temporary, folder)
@@ -79,7 +79,7 @@ def _rename(temporary: Path, folder: Path) -> None:
             raise
 
 
-def _simulate(settings: SimulatedRooms, sample_rate: int, room: int) -> audio.Samples:
+def _simulate(settings: SimulatedRooms, sample_rate: int, room: int) -> Samples:
     """Return one impulse response (n,), cut where its room has decayed by about 70 dB."""
     try:
         import pyroomacoustics

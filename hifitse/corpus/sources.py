@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from hifitse.audio import hdf5 as packed
-from hifitse.config.schema import CorpusEntry, DataConfig, WeightedCorpus
-from hifitse.corpus.scan import EXTENSIONS, Progress, Recording, Scan, scan
+from hifitse.audio import hdf5
+from hifitse.audio.recording import Recording
+from hifitse.config.data import CorpusEntry, DataConfig, WeightedCorpus
+from hifitse.corpus.scan import EXTENSIONS, Progress, Scan, scan
 from hifitse.errors import ConfigError
 
 _FLAT_SPEAKER = re.compile(r"(?<![a-z])reader_[0-9]+", re.IGNORECASE)
@@ -112,7 +113,7 @@ def _roots(path: Path, key: str, notes: list[str]) -> list[Path]:
     if not path.is_dir():
         return [path]
     inside = sorted(item for item in path.iterdir() if not item.name.startswith("."))
-    files = [item for item in inside if item.suffix == packed.SUFFIX and item.is_file()]
+    files = [item for item in inside if item.suffix == hdf5.SUFFIX and item.is_file()]
     if not files:
         return [path]
     beside = [str(item) for item in inside if item.is_dir() or item.suffix.lower() in EXTENSIONS]
@@ -125,7 +126,7 @@ def _labels(roots: Sequence[Path]) -> list[str]:
     seen: Counter[str] = Counter()
     labels = []
     for root in roots:
-        name = root.stem if root.suffix in (".jsonl", packed.SUFFIX) else Path(os.path.abspath(root)).name
+        name = root.stem if root.suffix in (".jsonl", hdf5.SUFFIX) else Path(os.path.abspath(root)).name
         seen[name] += 1
         labels.append(name if seen[name] == 1 else f"{name}-{seen[name]}")
     return labels

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from hifitse.corpus.scan import Recording
+from hifitse.audio.recording import Recording
 from hifitse.errors import ConfigError
 from hifitse.seeding import order_by_hash
 

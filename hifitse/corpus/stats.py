@@ -4,14 +4,14 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from hifitse.audio.recording import Recording
 from hifitse.config.schema import Config
 from hifitse.corpus.corpus import Corpus, Pool
-from hifitse.corpus.scan import Recording
 from hifitse.corpus.sources import Source, Sources, weights_of
 
 
 @dataclass(frozen=True, slots=True)
-class Holding:
+class CorpusStats:
     """One corpus, or all of a kind."""
 
     kind: str
@@ -30,7 +30,7 @@ class Holding:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class SplitStats:
     """What is for training, or held out for validation."""
 
     speakers: int
@@ -40,7 +40,7 @@ class Part:
     rirs: int
 
 
-def holdings(config: Config, sources: Sources) -> list[Holding]:
+def corpus_stats(config: Config, sources: Sources) -> list[CorpusStats]:
     """Count each corpus, in the order of the configuration."""
     return [
         _holding(kind, str(source.path), [source], None if weights is None else weights[source.entry])
@@ -50,20 +50,20 @@ def holdings(config: Config, sources: Sources) -> list[Holding]:
     ]
 
 
-def totals(sources: Sources) -> list[Holding]:
+def totals(sources: Sources) -> list[CorpusStats]:
     """Count all corpora of each kind that there is."""
     kinds = {"speech": sources.speech, "noise": sources.noise, "rir": sources.rir}
     return [_holding(kind, "", found, None) for kind, found in kinds.items() if found]
 
 
-def parts(corpus: Corpus) -> dict[str, Part]:
+def split_stats(corpus: Corpus) -> dict[str, SplitStats]:
     """Count both splits."""
     return {"train": _part(corpus.train), "held_out": _part(corpus.held_out)}
 
 
-def _holding(kind: str, path: str, sources: list[Source], weight: float | None) -> Holding:
+def _holding(kind: str, path: str, sources: list[Source], weight: float | None) -> CorpusStats:
     recordings = [recording for source in sources for recording in source.recordings]
-    return Holding(
+    return CorpusStats(
         kind=kind,
         path=path,
         speakers=sum(len(source.speakers) for source in sources),
@@ -75,9 +75,9 @@ def _holding(kind: str, path: str, sources: list[Source], weight: float | None) 
     )
 
 
-def _part(pool: Pool) -> Part:
+def _part(pool: Pool) -> SplitStats:
     recordings = [recording for speaker in pool.speakers for recording in speaker.recordings]
-    return Part(len(pool.speakers), len(recordings), _hours(recordings), len(pool.noises), len(pool.rirs))
+    return SplitStats(len(pool.speakers), len(recordings), _hours(recordings), len(pool.noises), len(pool.rirs))
 
 
 def _hours(recordings: Iterable[Recording]) -> float:

@@ -13,11 +13,6 @@ _GRACE_SECONDS = 600
 30 seconds."""
 
 
-def rank() -> int:
-    """Return the number of this process among several ranks; 0 in a single one."""
-    return int(os.environ.get("RANK", "0"))
-
-
 def launch_ranks(num_ranks: int) -> bool:
     """Run this process's command line in ``num_ranks`` processes, until all have ended well.
 

@@ -36,12 +36,12 @@ class Ranks:
     def is_main(self) -> bool:
         return self.rank == 0
 
-    def share(self, indices: range) -> range:
+    def shard(self, indices: range) -> range:
         """Return this rank's part of a step's scenes: ranks differ by one scene at most."""
         bounds = [len(indices) * rank // self.size for rank in (self.rank, self.rank + 1)]
         return indices[bounds[0] : bounds[1]]
 
-    def add_up(self, tensors: Sequence[Tensor]) -> None:
+    def all_reduce_sum(self, tensors: Sequence[Tensor]) -> None:
         """Replace tensors of one type by their sums over the ranks; the result is the same on each rank, to the bit."""
         if self.size == 1:
             return
@@ -53,8 +53,8 @@ class Ranks:
             tensor.copy_(flat[start : start + tensor.numel()].view_as(tensor))
             start += tensor.numel()
 
-    def largest(self, value: int) -> int:
-        """Return the largest of the ranks' values."""
+    def all_reduce_max(self, value: int) -> int:
+        """Return the all_reduce_max of the ranks' values."""
         if self.size == 1:
             return value
         held = torch.tensor(value)
@@ -62,7 +62,7 @@ class Ranks:
             dist.all_reduce(held, dist.ReduceOp.MAX, group=self.objects)
         return int(held)
 
-    def gather(self, value: T) -> list[T]:
+    def all_gather(self, value: T) -> list[T]:
         """Return the values of all ranks, in their order, on every rank."""
         if self.size == 1:
             return [value]
@@ -71,9 +71,9 @@ class Ranks:
             dist.all_gather_object(values, value, group=self.objects)
         return values
 
-    def wait(self) -> None:
+    def barrier(self) -> None:
         """Wait until every rank has come here."""
-        self.largest(0)
+        self.all_reduce_max(0)
 
     def on_main(self, action: Callable[[], T]) -> T:
         """Let the main rank alone do something; every rank returns its result, or raises its error."""

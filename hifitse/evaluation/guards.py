@@ -1,7 +1,7 @@
-"""The guards on validations: a pure judgement of what the exams of a run say, oldest to newest.
+"""The guards on validations: a pure judgement of all validations of a branch, oldest to newest.
 
-The averaged weights are the ones that are used, but they lag: a collapse shows in the raw ones first.
-Both sit the exam, and a guard acts on either.
+The EMA weights are the ones that are used, but they lag: a collapse shows in the model weights first. Both are
+validated, and a guard acts on either.
 """
 
 import math
@@ -9,39 +9,43 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from hifitse.checkpoint.file import Checkpoint, load_checkpoint
 from hifitse.config.policies import Action, Guard
 from hifitse.config.schema import Config
+from hifitse.errors import CheckpointError
 from hifitse.evaluation.bounds import Bound
+from hifitse.evaluation.result import comparable_results
 from hifitse.metrics import METRICS
 from hifitse.mixing.curriculum import phase_at
+from hifitse.runs.run import Run
 
-Weights = Literal["averaged", "raw"]
+Weights = Literal["EMA", "model"]
 
 
 @dataclass(frozen=True)
-class Reading:
-    """What one exam says about a checkpoint."""
+class StepMetrics:
+    """What one validation says about a checkpoint."""
 
     step: int
     """Completed steps."""
-    averaged: dict[str, float]
-    """Metrics of the averaged weights."""
-    raw: dict[str, float]
+    ema: dict[str, float]
+    """Metrics of the EMA weights."""
+    model: dict[str, float]
     """Metrics of the weights in training."""
 
     def of(self, weights: Weights) -> dict[str, float]:
-        return self.averaged if weights == "averaged" else self.raw
+        return self.ema if weights == "EMA" else self.model
 
 
 @dataclass(frozen=True)
-class Crossing:
-    """A guard found the newest exam sick."""
+class Violation:
+    """A guard found the newest validation unhealthy."""
 
     guard: Guard
     weights: Weights
     bound: Bound
     values: tuple[tuple[int, float], ...]
-    """(step, value) of the sick exams in a row, the newest last."""
+    """(step, value) of the unhealthy validations in a row, the newest last."""
 
     @property
     def acts(self) -> bool:
@@ -50,7 +54,7 @@ class Crossing:
 
     @property
     def action(self) -> Action:
-        """What to do now: short of its patience, a guard only tells."""
+        """What to do now: short of its patience, a guard only warns."""
         return self.guard.action if self.acts else "warn"
 
     @property
@@ -67,44 +71,70 @@ class Crossing:
         return text
 
 
-def judge(config: Config, readings: Sequence[Reading]) -> list[Crossing]:
-    """Return what is sick about the last reading, judged by all of them; the gravest first.
+@dataclass(frozen=True)
+class Alarm:
+    """A guard acts: the run stops, or is rolled back."""
+
+    guard: str
+    action: Action
+    message: str
+
+
+def judge(config: Config, history: Sequence[StepMetrics]) -> list[Violation]:
+    """Return what is unhealthy about the last validation, judged by all of them; the most severe first.
 
     Args:
-        readings: all exams of the line, ascending by step.
+        history: all validations of the branch, ascending by step.
     """
     found = [
-        crossing
+        violation
         for guard in config.health.guards
-        if guard.action != "ignore" and readings
-        for weights in ("averaged", "raw")
-        if (crossing := _crossing(guard, weights, config, readings))
+        if guard.action != "ignore" and history
+        for weights in ("EMA", "model")
+        if (violation := _violation(guard, weights, config, history))
     ]
-    gravity = {"stop": 0, "rollback": 1, "warn": 2}
-    return sorted(found, key=lambda crossing: gravity[crossing.action])
+    severity = {"stop": 0, "rollback": 1, "warn": 2}
+    return sorted(found, key=lambda violation: severity[violation.action])
 
 
-def is_healthy(config: Config, readings: Sequence[Reading]) -> bool:
-    """Tell whether no guard that stops or goes back finds anything in the last reading, not even for the first time."""
-    return all(crossing.guard.action == "warn" for crossing in judge(config, readings))
+def is_healthy(config: Config, history: Sequence[StepMetrics]) -> bool:
+    """Tell whether no guard that stops or rolls back finds anything in the last validation, not even at first."""
+    return all(violation.guard.action == "warn" for violation in judge(config, history))
 
 
 def gate(config: Config) -> list[Bound]:
-    """Return the bounds on single values, which no checkpoint may cross that is to be selected."""
+    """Return the bounds on single values, which a checkpoint must keep to be selected."""
     return [bound for guard in config.health.guards if guard.gate and (bound := _bound(guard, config))]
 
 
-def _crossing(guard: Guard, weights: Weights, config: Config, readings: Sequence[Reading]) -> Crossing | None:
+def read_history(run: Run, scenes_digest: str, last_step: int) -> list[StepMetrics]:
+    """Return what the validations of a run on the scenes of that digest say, up to a step."""
+    results = comparable_results(run, scenes_digest, last_step)
+    return [StepMetrics(result.step, result.metrics, result.model_metrics) for result in results]
+
+
+def newest_healthy(run: Run, config: Config, history: Sequence[StepMetrics]) -> Checkpoint | None:
+    """Return the newest valid checkpoint whose validation no guard objects to, or None."""
+    for end in range(len(history), 0, -1):
+        if is_healthy(config, history[:end]):
+            try:
+                return load_checkpoint(run.checkpoint_path(history[end - 1].step))
+            except CheckpointError:
+                continue
+    return None
+
+
+def _violation(guard: Guard, weights: Weights, config: Config, history: Sequence[StepMetrics]) -> Violation | None:
     values: list[tuple[int, float]] = []
     newest = None
-    for end in range(len(readings), 0, -1):
-        step, metrics = readings[end - 1].step, readings[end - 1].of(weights)
-        bound = _bound(guard, config) or _bound_behind_best(guard, weights, readings[:end])
+    for end in range(len(history), 0, -1):
+        step, metrics = history[end - 1].step, history[end - 1].of(weights)
+        bound = _bound(guard, config) or _bound_behind_best(guard, weights, history[:end])
         if (guard.phases == "with_ta" and not _has_absent(config, step)) or bound.violation(metrics) is None:
             break
         newest = newest or bound
         values.insert(0, (step, metrics[bound.metric.name]))
-    return Crossing(guard, weights, newest, tuple(values)) if newest else None
+    return Violation(guard, weights, newest, tuple(values)) if newest else None
 
 
 def _has_absent(config: Config, step: int) -> bool:
@@ -113,7 +143,7 @@ def _has_absent(config: Config, step: int) -> bool:
 
 
 def _bound(guard: Guard, config: Config) -> Bound | None:
-    """Return the bound of a guard, or None where it depends on the exams before."""
+    """Return the bound of a guard, or None where it depends on the validations before."""
     metric = METRICS[guard.metric]
     if guard.below is not None:
         return Bound(metric, True, guard.below)
@@ -129,19 +159,10 @@ def _bound(guard: Guard, config: Config) -> Bound | None:
     return None
 
 
-def _bound_behind_best(guard: Guard, weights: Weights, readings: Sequence[Reading]) -> Bound:
+def _bound_behind_best(guard: Guard, weights: Weights, history: Sequence[StepMetrics]) -> Bound:
     assert guard.behind_best is not None, "a guard has one bound"
     metric = METRICS[guard.metric]
-    known = [value for reading in readings if math.isfinite(value := reading.of(weights)[metric.name])]
+    known = [value for entry in history if math.isfinite(value := entry.of(weights)[metric.name])]
     if metric.better == "higher":
         return Bound(metric, True, max(known, default=math.inf) - guard.behind_best)
     return Bound(metric, False, min(known, default=-math.inf) + guard.behind_best)
-
-
-class Alarm(Exception):
-    """A guard acts; the state is saved."""
-
-    def __init__(self, guard: str, action: Action, message: str) -> None:
-        # All of it, so that it can be sent to other ranks.
-        super().__init__(guard, action, message)
-        self.guard, self.action, self.message = guard, action, message

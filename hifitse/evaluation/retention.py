@@ -1,19 +1,20 @@
-"""Which checkpoints stay when newer ones come: budgets, and what no budget may touch. The exams always stay."""
+"""Which checkpoints stay when newer ones come: budgets, and what no budget may touch. Validation results always stay."""
 
 from collections.abc import Callable, Collection, Sequence
 from functools import cache
 from itertools import groupby, islice
 
-from hifitse.checkpoint import file as checkpoints
-from hifitse.config.retention import RetentionConfig
+from hifitse.checkpoint.file import load_checkpoint
+from hifitse.config.policies import RetentionConfig
 from hifitse.config.schema import Config
 from hifitse.errors import CheckpointError, HifitseError
-from hifitse.evaluation.history import newest_healthy, readings
+from hifitse.evaluation.guards import newest_healthy, read_history
+from hifitse.evaluation.result import read_result
 from hifitse.evaluation.selection import bounds, select
 from hifitse.metrics import metric
-from hifitse.runs.branches import first_steps
-from hifitse.runs.events import Events
-from hifitse.runs.pins import deciding, read_pins
+from hifitse.runs.branches import branch_points
+from hifitse.runs.events import EventLog
+from hifitse.runs.records import read_best, read_pins
 from hifitse.runs.run import Run
 
 
@@ -47,7 +48,7 @@ def to_delete(
     return [step for step in steps if step < last[-1] and step not in kept]
 
 
-def prune(run: Run, config: Config, events: Events) -> None:
+def prune(run: Run, config: Config, events: EventLog) -> None:
     """Delete the checkpoints that retention does not keep; to be called once a newer one is saved and verified.
 
     A run whose pins or other records cannot be read keeps everything: a full disk can be mended.
@@ -56,28 +57,28 @@ def prune(run: Run, config: Config, events: Events) -> None:
     if budget.keep_last is None or len(steps) <= budget.keep_last:
         return
     try:
-        with deciding(run):
+        with run.checkpoints_held():
             protected = always_kept(run, config)
             for step in to_delete(steps, budget, protected, _ranking(run, config), _validity(run)):
                 run.checkpoint_path(step).unlink()
                 message = f"checkpoint of step {step} deleted by retention (keep_last {budget.keep_last})"
-                events.add("deleted", steps[-1], message, checkpoint=step)
+                events.report("deleted", steps[-1], message, checkpoint=step)
     except (HifitseError, OSError, ValueError, KeyError, TypeError) as error:
-        events.add("retention_failed", steps[-1], f"retention keeps all checkpoints for now: {error}")
+        events.report("retention_failed", steps[-1], f"retention keeps all checkpoints for now: {error}")
 
 
 def always_kept(run: Run, config: Config) -> set[int]:
     """Return the steps whose checkpoints no budget may delete."""
-    kept = {*read_pins(run), *first_steps(run)}
+    kept = {*read_pins(run), *branch_points(run)}
     kept |= {phase.until for phase in config.curriculum if phase.until is not None}
-    if best := run.read_best():
-        kept.add(best["step"])
-    exams = run.exam_steps()
-    if exams:
-        digest = run.read_exam(exams[-1])["exam_digest"]
-        # What sat another exam cannot be ranked until it sits this one; who knows what it is worth.
-        kept |= {step for step in exams if run.read_exam(step)["exam_digest"] != digest}
-        if healthy := newest_healthy(run, config, readings(run, digest, exams[-1])):
+    if best := read_best(run):
+        kept.add(best.step)
+    results = [read_result(run, step) for step in run.validation_steps()]
+    if results:
+        newest = results[-1]
+        # What was validated on other scenes cannot be ranked until it is again; who knows what it is worth.
+        kept |= {result.step for result in results if result.scenes_digest != newest.scenes_digest}
+        if healthy := newest_healthy(run, config, read_history(run, newest.scenes_digest, newest.step)):
             kept.add(healthy.header.step)
     return kept
 
@@ -97,7 +98,7 @@ def _validity(run: Run) -> Callable[[int], bool]:
     @cache
     def is_valid(step: int) -> bool:
         try:
-            checkpoints.load(run.checkpoint_path(step))
+            load_checkpoint(run.checkpoint_path(step))
         except CheckpointError:
             return False
         return True

@@ -1,20 +1,20 @@
 """Ranking the checkpoints of a run by one metric, within bounds on others, with uncertainty."""
 
-import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hifitse.checkpoint import file as checkpoints
+from hifitse.checkpoint.file import load_checkpoint
 from hifitse.config.schema import Config
-from hifitse.errors import CheckpointError, HifitseError, UsageError
+from hifitse.errors import CheckpointError, HifitseError, RecordError, UsageError
 from hifitse.evaluation.bounds import Bound
 from hifitse.evaluation.guards import gate
-from hifitse.evaluation.validation import Exam
+from hifitse.evaluation.result import ValidationResult, read_result
 from hifitse.metrics import Metric
-from hifitse.runs.pins import deciding
-from hifitse.runs.run import Run, write_text
+from hifitse.runs.records import Best, read_best, read_events
+from hifitse.runs.run import Run
+from hifitse.storage import write_json
 
 
 @dataclass(frozen=True)
@@ -36,9 +36,9 @@ class Excluded:
     step: int
     reason: str
     metrics: dict[str, float] | None = None
-    """None where there is no comparable exam."""
+    """None where there is no comparable validation result."""
     is_gone: bool = False
-    """Its exam is kept, its checkpoint is not."""
+    """Its validation result is kept, its checkpoint is not."""
 
 
 @dataclass(frozen=True)
@@ -76,75 +76,70 @@ def select(run: Run, metric: Metric, bounds: list[Bound]) -> Selection:
         UsageError: the run has no validated checkpoint.
         HifitseError: none is within the bounds; the message says why each was excluded.
     """
-    exams, excluded = _exams(run)
-    if not exams:
+    results, excluded = _results(run)
+    if not results:
         raise UsageError(
             f"{run.path}: no checkpoint of this run was validated yet; run hifitse validate --run {run.argument}"
         )
     eligible = []
-    for exam in exams:
-        reasons = [r for bound in bounds if (r := bound.violation(exam.metrics))]
-        if not math.isfinite(exam.metrics[metric.name]):
+    for result in results:
+        reasons = [r for bound in bounds if (r := bound.violation(result.metrics))]
+        if not math.isfinite(result.metrics[metric.name]):
             reasons.append(f"{metric.name} is not finite")
         if reasons:
-            excluded.append(Excluded(exam.step, "; ".join(reasons), exam.metrics))
+            excluded.append(Excluded(result.step, "; ".join(reasons), result.metrics))
         else:
-            eligible.append(exam)
-    eligible.sort(key=lambda exam: (metric.cost(exam.metrics[metric.name]), -exam.step))
+            eligible.append(result)
+    eligible.sort(key=lambda result: (metric.cost(result.metrics[metric.name]), -result.step))
     while eligible and (damage := _damage(run, eligible[0].step)):
-        exam = eligible.pop(0)
-        excluded.append(Excluded(exam.step, damage, exam.metrics))
+        result = eligible.pop(0)
+        excluded.append(Excluded(result.step, damage, result.metrics))
     excluded.sort(key=lambda item: item.step)
     if not eligible:
         listed = "; ".join(f"step {item.step}: {item.reason}" for item in excluded)
         raise HifitseError(f"{run.path}: no checkpoint is within the bounds ({listed}); give others with --require")
     ranking = [
-        Ranked(exam.step, run.checkpoint_path(exam.step), exam.metrics, _behind(metric, eligible[0], exam))
-        for exam in eligible
+        Ranked(result.step, run.checkpoint_path(result.step), result.metrics, _behind(metric, eligible[0], result))
+        for result in eligible
     ]
-    lowest = min(exams, key=lambda exam: (math.isnan(loss := exam.metrics["val_loss"]), loss))
+    lowest = min(results, key=lambda result: (math.isnan(loss := result.metrics["val_loss"]), loss))
     return Selection(metric, ranking, excluded, lowest.step)
 
 
 def choose(run: Run, metric: Metric, bounds: list[Bound]) -> Selection:
     """Select as `select` does, and point the run's ``best`` at the winner, or at nothing where there is none."""
-    with deciding(run):
-        return _choose(run, metric, bounds)
-
-
-def _choose(run: Run, metric: Metric, bounds: list[Bound]) -> Selection:
-    try:
-        selection = select(run, metric, bounds)
-    except UsageError:
-        raise
-    except HifitseError as error:
-        if refused := run.read_best():
-            # It was chosen by other bounds; what is used next must not be what was just refused.
-            run.best_path.unlink()
-            raise HifitseError(f"{error}; step {refused['step']}, which was best so far, is not any more") from None
-        raise
-    best = selection.best
-    pointer = {"step": best.step, "metric": metric.name, "value": best.metrics[metric.name]}
-    write_text(run.best_path, json.dumps(pointer, indent=2) + "\n")
+    with run.checkpoints_held():
+        try:
+            selection = select(run, metric, bounds)
+        except UsageError:
+            raise
+        except HifitseError as error:
+            if refused := read_best(run):
+                # It was chosen by other bounds; what is used next must not be what was just refused.
+                run.best_path.unlink()
+                raise HifitseError(f"{error}; step {refused.step}, which was best so far, is not any more") from None
+            raise
+        step, value = selection.best.step, selection.best.metrics[metric.name]
+        write_json(run.best_path, Best(step=step, metric=metric.name, value=value).model_dump())
     return selection
 
 
-def _exams(run: Run) -> tuple[list[Exam], list[Excluded]]:
-    """Return the comparable exams, and the checkpoints that have none."""
-    excluded, exams = [], []
+def _results(run: Run) -> tuple[list[ValidationResult], list[Excluded]]:
+    """Return the comparable results, and the checkpoints that have none."""
+    excluded, results = [], []
     for step in run.checkpoint_steps():
-        if not run.exam_path(step).exists():
+        if not run.validation_path(step).exists():
             excluded.append(Excluded(step, f"not validated; {_validate(run, step)} would"))
             continue
         try:
-            exams.append(Exam.from_json(run.read_exam(step)))
-        except CheckpointError as error:
+            results.append(read_result(run, step))
+        except RecordError as error:
             excluded.append(Excluded(step, str(error)))
     excluded += _gone(run)
-    digest = exams[-1].exam_digest if exams else None
-    other = [exam for exam in exams if exam.exam_digest != digest]
-    excluded += [Excluded(e.step, f"sat another exam than the newest; {_validate(run, e.step)}") for e in other]
-    return [exam for exam in exams if exam.exam_digest == digest], excluded
+    digest = results[-1].scenes_digest if results else None
+    other = [result.step for result in results if result.scenes_digest != digest]
+    excluded += [Excluded(s, f"validated on other scenes than the newest; {_validate(run, s)}") for s in other]
+    return [result for result in results if result.scenes_digest == digest], excluded
 
 
 def _validate(run: Run, step: int) -> str:
@@ -152,9 +147,9 @@ def _validate(run: Run, step: int) -> str:
 
 
 def _gone(run: Run) -> list[Excluded]:
-    """Return the exams whose checkpoint is not there any more."""
-    gone = sorted(set(run.exam_steps()) - set(run.checkpoint_steps()))
-    deleted = {event.get("checkpoint") for event in run.read_events() if event["kind"] == "deleted"} if gone else set()
+    """Return the results whose checkpoint is not there any more."""
+    gone = sorted(set(run.validation_steps()) - set(run.checkpoint_steps()))
+    deleted = {event.get("checkpoint") for event in read_events(run) if event.kind == "deleted"} if gone else set()
     return [
         Excluded(step, "deleted by retention" if step in deleted else "its checkpoint is gone", is_gone=True)
         for step in gone
@@ -163,16 +158,16 @@ def _gone(run: Run) -> list[Excluded]:
 
 def _damage(run: Run, step: int) -> str | None:
     try:
-        checkpoints.load(run.checkpoint_path(step))
+        load_checkpoint(run.checkpoint_path(step))
     except CheckpointError as error:
         return str(error)
     return None
 
 
-def _behind(metric: Metric, best: Exam, exam: Exam) -> tuple[float, float] | None:
-    if exam is best or metric.per_sample is None:
+def _behind(metric: Metric, best: ValidationResult, result: ValidationResult) -> tuple[float, float] | None:
+    if result is best or metric.per_sample is None:
         return None
-    pairs = zip(best.samples, exam.samples, strict=True)
+    pairs = zip(best.samples, result.samples, strict=True)
     values = [
         getattr(a, metric.per_sample) - getattr(b, metric.per_sample)
         for a, b in pairs

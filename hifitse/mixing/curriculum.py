@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from hifitse.config.schema import Config, Phase
+from hifitse.config.data import Phase
+from hifitse.config.schema import Config
 
 _UNITS = 10**9
 Range = tuple[float, float]
@@ -49,7 +50,7 @@ def settings_at(config: Config, step: int) -> SceneSettings:
     )
 
 
-def exam_settings(config: Config) -> SceneSettings:
+def validation_settings(config: Config) -> SceneSettings:
     """Return the settings of the validation exam: those of the last phase, with clean references at speed 1."""
     return _settings(
         config,

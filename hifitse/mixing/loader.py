@@ -1,20 +1,15 @@
-"""From steps to micro-batches: loader processes render scenes ahead of the training.
-
-Which scenes a step has, and how many of them are TA, follows from its number alone; workers and
-micro-batches only decide who renders what, and when.
-"""
+"""Loader processes render micro-batches ahead of the training; how many there are changes nothing but speed."""
 
 import multiprocessing
 import signal
 import warnings
-from collections.abc import Callable, Generator, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass
 from multiprocessing import forkserver, resource_tracker
 from multiprocessing.context import BaseContext
 
 import numpy as np
 import torch
-from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from hifitse.audio.cache import DecodedRecordings
@@ -23,66 +18,15 @@ from hifitse.corpus.corpus import Pool
 from hifitse.distributed.ranks import Ranks
 from hifitse.distributed.signals import SIGNALS
 from hifitse.errors import DataError, HifitseError
-from hifitse.losses import Counts
-from hifitse.mixing.curriculum import SceneSettings, exam_settings, is_absent, num_absent, phase_at, settings_at
+from hifitse.mixing.batch import MicroBatch, step_indices
+from hifitse.mixing.curriculum import SceneSettings, is_absent, settings_at, validation_settings
 from hifitse.mixing.rendering import render_index
 
 ALONE = Ranks()
 TRAIN_PURPOSE = "train"
-EXAM_PURPOSE = "validation"
-EXAM_SEED = 0
-"""Not config.seed: every run sits the same exam."""
-
-
-@dataclass(frozen=True)
-class MicroBatch:
-    """Some scenes of one step; B of them, in the order of their indices."""
-
-    step: int
-    """Training step; in the exam always 0."""
-    number: int
-    """Place among the micro-batches of the step, or of the exam."""
-    is_last: bool
-    """No other micro-batch of the step, or of the exam, follows on this rank."""
-    indices: tuple[int, ...]
-    """Scene indices."""
-    mixture: Tensor
-    """(B, mixture_samples) float32."""
-    reference: Tensor
-    """(B, reference_samples) float32."""
-    target: Tensor
-    """(B, mixture_samples) float32."""
-    present: Tensor
-    """(B,) bool: TP."""
-
-    def to(self, device: torch.device | str) -> "MicroBatch":
-        """Return a copy on the device; from pinned memory without waiting for it."""
-        return self._map(lambda tensor: tensor.to(device, non_blocking=True))
-
-    def pin_memory(self) -> "MicroBatch":
-        """Return a copy in page-locked memory; called by the loader where there is a GPU."""
-        return self._map(lambda tensor: tensor.pin_memory())
-
-    def _map(self, change: Callable[[Tensor], Tensor]) -> "MicroBatch":
-        return replace(
-            self,
-            mixture=change(self.mixture),
-            reference=change(self.reference),
-            target=change(self.target),
-            present=change(self.present),
-        )
-
-
-def step_indices(step: int, batch_size: int) -> range:
-    """Return the scene indices of a step."""
-    return range(step * batch_size, (step + 1) * batch_size)
-
-
-def step_counts(config: Config, step: int) -> Counts:
-    """Return how many TP and TA scenes a step has, over all its micro-batches; nothing is rendered."""
-    indices = step_indices(step, config.train.batch_size)
-    absent = num_absent(indices.start, indices.stop, phase_at(config, step).absent_ratio)
-    return Counts(num_present=len(indices) - absent, num_absent=absent)
+VALIDATION_PURPOSE = "validation"
+VALIDATION_SEED = 0
+"""Not config.seed: every run is validated on the same scenes."""
 
 
 def training_batches(
@@ -95,37 +39,26 @@ def training_batches(
     Raises:
         HifitseError: a scene cannot be rendered, or a loader process died.
     """
-    per_step = -(-len(ranks.share(range(config.train.batch_size))) // config.train.micro_batch_size)
+    per_step = -(-len(ranks.shard(range(config.train.batch_size))) // config.train.micro_batch_size)
     items = _Items(range(start_step, stop_step), range(per_step))
     return _batches(_TrainingScenes(config, pool, ranks), items, config)
 
 
-def exam_batches(config: Config, pool: Pool, ranks: Ranks = ALONE) -> Generator[MicroBatch]:
-    """Yield the batches of the validation exam: scenes 0, ..., validation.num_scenes - 1, whatever the seed.
+def validation_batches(config: Config, pool: Pool, ranks: Ranks = ALONE) -> Generator[MicroBatch]:
+    """Yield the batches of the validation: scenes 0, ..., validation.num_scenes - 1, whatever the seed.
 
     Ranks take turns, batch by batch: each batch is the same as in a single process, and so is what comes of it.
 
     Raises:
         HifitseError: a scene cannot be rendered, or a loader process died.
     """
-    items = _Items(range(1), range(ranks.rank, num_exam_batches(config), ranks.size))
-    return _batches(_ExamScenes(config, pool, ranks), items, config)
+    items = _Items(range(1), range(ranks.rank, num_validation_batches(config), ranks.size))
+    return _batches(_ValidationScenes(config, pool, ranks), items, config)
 
 
-def num_exam_batches(config: Config) -> int:
-    """Return how many batches the exam has, over all ranks."""
+def num_validation_batches(config: Config) -> int:
+    """Return how many batches the validation has, over all ranks."""
     return -(-config.validation.num_scenes // config.validation.batch_size)
-
-
-def of_next_step(batches: Iterator[MicroBatch]) -> Iterator[MicroBatch]:
-    """Yield the micro-batches of the next step; those of the step after it are left where they are.
-
-    So a scene that cannot be rendered fails its own step, not the one before.
-    """
-    for batch in batches:
-        yield batch
-        if batch.is_last:
-            return
 
 
 Item = tuple[int, int]
@@ -183,16 +116,16 @@ class _TrainingScenes(_Scenes):
     def scenes_of(self, item: Item) -> tuple[int, str, SceneSettings, range, bool]:
         step, number = item
         train = self.config.train
-        share = self.ranks.share(step_indices(step, train.batch_size))
+        share = self.ranks.shard(step_indices(step, train.batch_size))
         indices, is_last = _slice(share, number, train.micro_batch_size)
         return self.config.seed, TRAIN_PURPOSE, settings_at(self.config, step), indices, is_last
 
 
-class _ExamScenes(_Scenes):
+class _ValidationScenes(_Scenes):
     def scenes_of(self, item: Item) -> tuple[int, str, SceneSettings, range, bool]:
-        exam = self.config.validation
-        indices, is_last = _slice(range(exam.num_scenes), item[1], exam.batch_size)
-        return EXAM_SEED, EXAM_PURPOSE, exam_settings(self.config), indices, is_last
+        validation = self.config.validation
+        indices, is_last = _slice(range(validation.num_scenes), item[1], validation.batch_size)
+        return VALIDATION_SEED, VALIDATION_PURPOSE, validation_settings(self.config), indices, is_last
 
 
 def _slice(indices: range, number: int, size: int) -> tuple[range, bool]:
@@ -234,13 +167,15 @@ def _batches(scenes: _Scenes, items: _Items, config: Config) -> Generator[MicroB
         while True:
             try:
                 batch = next(iterator, None)
-            except RuntimeError as error:
-                if "DataLoader worker" not in str(error):
+            except (RuntimeError, OSError, EOFError) as error:
+                # What a killed worker leads to depends on where its pipe was; rendering errors arrive as _Failure.
+                if isinstance(error, RuntimeError) and "DataLoader worker" not in str(error):
                     raise
+                reason = next(iter(str(error).splitlines()), type(error).__name__)
                 raise DataError(
-                    f"a loader process died ({str(error).splitlines()[0]}); if memory ran out, lower "
-                    "data.num_workers or data.prefetch, or enlarge /dev/shm"
-                ) from None
+                    f"a loader process died ({reason}); if memory ran out, lower data.num_workers or data.prefetch, "
+                    "or enlarge /dev/shm"
+                ) from error
             if batch is None:
                 return
             if isinstance(batch, _Failure):

@@ -5,19 +5,21 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from hifitse.audio import files as audio
-from hifitse.experiment import Experiment
-from hifitse.mixing.curriculum import exam_settings, settings_at
-from hifitse.mixing.loader import EXAM_PURPOSE, EXAM_SEED, TRAIN_PURPOSE, step_indices
+from hifitse.audio.files import write_audio
+from hifitse.config.schema import Config
+from hifitse.corpus.corpus import Corpus
+from hifitse.mixing.batch import step_indices
+from hifitse.mixing.curriculum import settings_at, validation_settings
+from hifitse.mixing.loader import TRAIN_PURPOSE, VALIDATION_PURPOSE, VALIDATION_SEED
 from hifitse.mixing.rendering import render_index
 
 
-def write_scenes(experiment: Experiment, folder: Path, number: int, step: int | None) -> list[dict[str, Any]]:
+def write_scenes(config: Config, corpus: Corpus, folder: Path, number: int, step: int | None) -> list[dict[str, Any]]:
     """Render scenes into ``folder/scene_NNNNN/``: mixture, reference and target, and the recipe as JSON.
 
     Args:
         number: how many scenes.
-        step: the scenes from the first one of this training step on; None: those of the exam.
+        step: the scenes from the first one of this training step on; None: those of the validation.
 
     Returns:
         The recipes, each with its folder.
@@ -25,20 +27,21 @@ def write_scenes(experiment: Experiment, folder: Path, number: int, step: int | 
     Raises:
         DataError: a recording cannot be read, or a file cannot be written.
     """
-    config = experiment.config
     if step is None:
-        first, seed, purpose, pool = 0, EXAM_SEED, EXAM_PURPOSE, experiment.corpus.held_out
+        first, seed, purpose, pool = 0, VALIDATION_SEED, VALIDATION_PURPOSE, corpus.held_out
     else:
         first = step_indices(step, config.train.batch_size).start
-        seed, purpose, pool = config.seed, TRAIN_PURPOSE, experiment.corpus.train
+        seed, purpose, pool = config.seed, TRAIN_PURPOSE, corpus.train
     recipes = []
     for index in range(first, first + number):
-        settings = exam_settings(config) if step is None else settings_at(config, index // config.train.batch_size)
+        settings = (
+            validation_settings(config) if step is None else settings_at(config, index // config.train.batch_size)
+        )
         scene, rendered = render_index(seed, purpose, index, settings, pool, config.audio, config.mixing)
         target = folder / f"scene_{index:05d}"
         target.mkdir(parents=True, exist_ok=True)
         for name in ("mixture", "reference", "target"):
-            audio.write(target / f"{name}.wav", getattr(rendered, name), config.audio.sample_rate)
+            write_audio(target / f"{name}.wav", getattr(rendered, name), config.audio.sample_rate)
         recipe = {"folder": str(target), **asdict(scene)}
         (target / "recipe.json").write_text(json.dumps(recipe, indent=2, default=str) + "\n")
         recipes.append(recipe)

@@ -11,8 +11,10 @@ from scipy import fft
 
 from hifitse.audio.cache import DecodedRecordings
 from hifitse.audio.files import Samples
-from hifitse.config.schema import AudioConfig, MixingConfig
-from hifitse.corpus.corpus import Pool, Recording
+from hifitse.audio.recording import Recording
+from hifitse.config.data import MixingConfig
+from hifitse.config.schema import AudioConfig
+from hifitse.corpus.corpus import Pool
 from hifitse.errors import DataError
 from hifitse.mixing.curriculum import SceneSettings
 from hifitse.mixing.scenes import Noise, Reference, Scene, Voice, draw_scene

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from hifitse.audio.recording import Recording
 from hifitse.config.schema import AudioConfig
-from hifitse.corpus.corpus import Pool, Recording, Speaker
-from hifitse.corpus.sampling import Shares
+from hifitse.corpus.corpus import Pool, Speaker
+from hifitse.corpus.sampling import CorpusSampler
 from hifitse.mixing.curriculum import Range, SceneSettings, is_absent
 from hifitse.seeding import generator
 
@@ -94,7 +95,7 @@ def draw_scene(
     draws = _Draws(generator(seed, purpose, index, attempt))
     present = not is_absent(index, settings.absent_ratio)
     # Every scene draws the same things in the same order, so that settings change no more than they must.
-    number = draws.pick(len(pool.speakers), pool.speaker_shares)
+    number = draws.pick(len(pool.speakers), pool.speaker_sampler)
     speaker = pool.speakers[number]
     speed = settings.speeds[draws.index(len(settings.speeds))]
     of_target = draws.index(len(speaker.recordings))
@@ -105,7 +106,7 @@ def draw_scene(
     noise = _noise(draws, settings.noise_probability, settings.snr_db, audio.mixture_seconds, settings, pool)
     interferers = tuple(
         _interferer(draws, pool.speakers[other], settings, pool, audio)
-        for other in draws.others(len(pool.speakers), pool.speaker_shares, number, settings.num_interferers)
+        for other in draws.others(len(pool.speakers), pool.speaker_sampler, number, settings.num_interferers)
     )
     return Scene(
         index=index,
@@ -135,11 +136,11 @@ class _Draws:
     def index(self, count: int) -> int:
         return int(self._uniform() * count)
 
-    def pick(self, count: int, shares: Shares | None) -> int:
+    def pick(self, count: int, shares: CorpusSampler | None) -> int:
         """Draw an index below `count`; one number either way, so that weights change who is heard, not how."""
         return self.index(count) if shares is None else shares.pick(self._uniform())
 
-    def others(self, count: int, shares: Shares | None, but: int, how_many: tuple[int, int]) -> list[int]:
+    def others(self, count: int, shares: CorpusSampler | None, but: int, how_many: tuple[int, int]) -> list[int]:
         """Draw a number of different indices below `count`, none of them `but`."""
         number = how_many[0] + self.index(how_many[1] - how_many[0] + 1)
         assert number < count, "a pool holds at least one speaker more than there are interferers"
@@ -185,7 +186,7 @@ def _voice(
     slack_seconds = recording.seconds / speed - seconds
     place_seconds = abs(slack_seconds) * draws.between((0.0, 1.0))
     in_room = draws.chance(rir_probability)
-    room = draws.pick(len(pool.rirs), pool.rir_shares)
+    room = draws.pick(len(pool.rirs), pool.rir_sampler)
     return Voice(
         speaker=speaker.name,
         recording=recording,
@@ -200,7 +201,7 @@ def _noise(
     draws: _Draws, probability: float, snr_db: Range, seconds: float, settings: SceneSettings, pool: Pool
 ) -> Noise | None:
     heard = draws.chance(probability)
-    number, place = draws.pick(len(pool.noises), pool.noise_shares), draws.between((0.0, 1.0))
+    number, place = draws.pick(len(pool.noises), pool.noise_sampler), draws.between((0.0, 1.0))
     exponent, seed, snr = draws.between((0.0, 2.0)), draws.index(2**32), draws.between(snr_db)
     if not heard or not (pool.noises or settings.generated_noise):
         return None

@@ -1,1 +1,1 @@
-""""""
+"""What people look at while and after a run trains."""

@@ -7,31 +7,35 @@ from collections.abc import Sequence
 from rich.live import Live
 from rich.table import Table
 
-from hifitse.config.schema import Config
-from hifitse.console import duration, err, say
-from hifitse.evaluation.validation import Exam
+from hifitse.console import duration, err, info
+from hifitse.evaluation.result import ValidationResult
 from hifitse.metrics import METRICS
+from hifitse.models.build import num_parameters
 from hifitse.schedule import is_due
-from hifitse.training.loop import StepResult
+from hifitse.training.step import StepResult, TrainingSession
 
 WINDOW = 50
 """Steps over which the live figures are averaged."""
-MOST_SILENCE = 60.0
-"""Seconds after which a pipe gets a line, however slow the steps are."""
+MAX_SILENT_SECONDS = 60.0
+"""After this a pipe gets a line, however slow the steps are."""
+_SECONDS_TO_ESTIMATE = 5.0
 
 
 class TrainingDisplay:
-    """Shows progress on stderr. A context: the live table is on screen inside it."""
+    """Shows the progress of a session on stderr. A context: the live table is on screen inside it."""
 
-    def __init__(self, config: Config, device: str, stop_at: int) -> None:
-        self.config, self.device, self.stop_at = config, device, stop_at
+    def __init__(self, session: TrainingSession, stop_at: int) -> None:
+        self.session, self.stop_at = session, stop_at
+        self.config, self.device = session.experiment.config, session.experiment.device
         self.recent: deque[tuple[StepResult, float, float]] = deque(maxlen=WINDOW)
-        self.last_exam: Exam | None = None
-        self.examined = 0
-        self.said_at = time.monotonic()
+        self.last_validation: ValidationResult | None = None
+        self.num_validated = 0
+        self.time_left = TimeLeft(stop_at)
+        self.last_line_at = time.monotonic()
         self.live = Live(console=err, get_renderable=self._table, refresh_per_second=2) if err.is_terminal else None
 
     def __enter__(self) -> "TrainingDisplay":
+        announce(self.session, self.stop_at)
         if self.live:
             self.live.start()
         return self
@@ -42,21 +46,25 @@ class TrainingDisplay:
 
     def step(self, result: StepResult, seconds: float, waited_seconds: float) -> None:
         self.recent.append((result, seconds, waited_seconds))
-        silent_seconds = time.monotonic() - self.said_at
-        if self.live is None and (is_due(result.step, self.config.train.log_every) or silent_seconds > MOST_SILENCE):
+        if estimate := self.time_left.step(result.step, seconds):
+            self.message(f"{estimate}, validations not counted")
+        silent_seconds = time.monotonic() - self.last_line_at
+        if self.live is None and (
+            is_due(result.step, self.config.train.log_every) or silent_seconds > MAX_SILENT_SECONDS
+        ):
             self.message("  ".join(f"{name} {value}" for name, value in self._figures()))
 
-    def exam_progress(self, num_scenes: int) -> None:
-        self.examined = num_scenes
+    def validation_progress(self, num_scenes: int) -> None:
+        self.num_validated = num_scenes
 
-    def exam(self, exam: Exam) -> None:
-        self.examined = 0
-        self.last_exam = exam
-        self.message(f"validation at step {exam.step}: {exam_line(exam.metrics)}")
+    def validation(self, result: ValidationResult) -> None:
+        self.num_validated = 0
+        self.last_validation = result
+        self.message(f"validation at step {result.step}: {metrics_line(result.metrics)}")
 
     def message(self, text: str) -> None:
-        self.said_at = time.monotonic()
-        say(text)
+        self.last_line_at = time.monotonic()
+        info(text)
 
     def _table(self) -> Table:
         table = Table.grid(padding=(0, 2))
@@ -64,10 +72,10 @@ class TrainingDisplay:
         table.add_column()
         for name, value in self._figures() if self.recent else [("starting", "loading the first scenes")]:
             table.add_row(name, value)
-        if self.examined:
-            table.add_row("validating", f"{self.examined}/{self.config.validation.num_scenes} scenes")
-        if self.last_exam:
-            table.add_row("last exam", f"step {self.last_exam.step}: {exam_line(self.last_exam.metrics)}")
+        if self.num_validated:
+            table.add_row("validating", f"{self.num_validated}/{self.config.validation.num_scenes} scenes")
+        if last := self.last_validation:
+            table.add_row("validated", f"step {last.step}: {metrics_line(last.metrics)}")
         return table
 
     def _figures(self) -> list[tuple[str, str]]:
@@ -89,8 +97,39 @@ class TrainingDisplay:
         ]
 
 
-def exam_line(metrics: dict[str, float]) -> str:
-    """Return an exam's metrics on one line, with units."""
+class TimeLeft:
+    """Estimates once, from real steps, how long the rest takes. The first step is not counted: it starts things up."""
+
+    def __init__(self, stop_at: int) -> None:
+        self.stop_at = stop_at
+        self.num_steps = -1
+        self.seconds = 0.0
+        self.is_told = False
+
+    def step(self, step: int, seconds: float) -> str | None:
+        """Take note of a step; return the estimate in words when there is one for the first time."""
+        self.num_steps += 1
+        self.seconds += seconds if self.num_steps else 0.0
+        if self.is_told or self.num_steps < 1 or self.seconds < _SECONDS_TO_ESTIMATE:
+            return None
+        self.is_told = True
+        return f"about {duration(self.remaining_seconds(step))} left ({self.seconds / self.num_steps:.2g} s a step)"
+
+    def remaining_seconds(self, step: int) -> float:
+        return (self.stop_at - step) * self.seconds / max(self.num_steps, 1)
+
+
+def announce(session: TrainingSession, stop_at: int) -> None:
+    """Say what is about to be trained."""
+    config, state = session.experiment.config, session.state
+    info(
+        f"training {config.model.kind} ({num_parameters(state.model):,} parameters) on {session.experiment.device}: "
+        f"{stop_at - state.step} steps of {config.train.batch_size} scenes from step {state.step}"
+    )
+
+
+def metrics_line(metrics: dict[str, float]) -> str:
+    """Return the metrics of a validation on one line, with units."""
     return "  ".join(f"{name} {value:.2f} {METRICS[name].unit}".rstrip() for name, value in metrics.items())
 
 

@@ -3,18 +3,17 @@
 import json
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
 from hifitse.config.parsing.yaml import read_yaml
-from hifitse.runs.pins import read_pins
+from hifitse.runs.records import Best, Origin, Pin, Row, read_best, read_events, read_origin, read_pins
 from hifitse.runs.run import Run
 
 T = TypeVar("T")
 
 _ENDS = ("finished", "paused", "interrupted", "stopped", "failed")
-_MARKS = ("config.yaml", "checkpoints", "events.jsonl", "metrics.jsonl", "lock")
 
 
 @dataclass
@@ -29,14 +28,14 @@ class Summary:
     step: int = 0
     """Completed steps, as far as they are on the disk."""
     total_steps: int | None = None
-    best: dict[str, Any] | None = None
-    """Step, metric and value that select-best chose."""
+    best: Best | None = None
+    """What select-best chose."""
     checkpoints: list[int] = field(default_factory=list)
-    pins: dict[int, dict[str, Any]] = field(default_factory=dict)
+    pins: dict[int, Pin] = field(default_factory=dict)
     abandoned: list[str] = field(default_factory=list)
-    """Numbers of the abandoned lines."""
-    origin: dict[str, Any] | None = None
-    """Run, step and digest that a fork began with."""
+    """Numbers of the archived branches."""
+    origin: Origin | None = None
+    """What a fork or an import began with."""
     last_activity: float = 0.0
     """When a file of the run last changed, in seconds since 1970."""
     files: dict[tuple[int, int], int] = field(default_factory=dict)
@@ -45,34 +44,14 @@ class Summary:
     """What could not be read."""
 
     def to_json(self) -> dict[str, Any]:
-        data = asdict(self) | {"path": str(self.path), "size_bytes": sum(self.files.values())}
+        records = {
+            "best": self.best and self.best.model_dump(),
+            "pins": {step: pin.model_dump() for step, pin in self.pins.items()},
+            "origin": self.origin and self.origin.model_dump(),
+        }
+        data = {**vars(self), **records, "path": str(self.path), "size_bytes": sum(self.files.values())}
         del data["files"]
         return data
-
-
-def find_runs(folder: Path) -> list[Path]:
-    """Return the runs in a folder, at any depth and in order of their paths; the folder itself if it is one."""
-    found: list[Path] = []
-    seen: set[str] = set()
-
-    def look(path: Path) -> None:
-        # A link may lead back up.
-        if (real := os.path.realpath(path)) in seen:
-            return
-        seen.add(real)
-        try:
-            entries = sorted(os.scandir(path), key=lambda entry: entry.name)
-        except OSError:
-            return
-        if any(entry.name in _MARKS for entry in entries):
-            found.append(path)
-            return
-        for entry in entries:
-            if entry.is_dir() and not entry.name.startswith("."):
-                look(path / entry.name)
-
-    look(folder)
-    return found
 
 
 def summarize(path: Path) -> Summary:
@@ -91,31 +70,29 @@ def summarize(path: Path) -> Summary:
     logged = attempt("metrics.jsonl", lambda: _last_logged_step(run.metrics_path), 0)
     summary.step = max([logged, *summary.checkpoints])
     summary.total_steps = attempt("config.yaml", lambda: _total_steps(run), None)
-    summary.best = attempt("best.json", lambda: _read_best(run), None)
+    summary.best = attempt("best.json", lambda: read_best(run), None)
     summary.pins = attempt("pins.json", lambda: read_pins(run), {})
-    summary.abandoned = attempt("abandoned", lambda: [folder.name for folder in run.abandoned_folders()], [])
-    summary.origin = attempt("origin.json", lambda: _read_origin(run), None)
+    summary.abandoned = attempt("abandoned", lambda: [folder.name for folder in run.archived_folders()], [])
+    summary.origin = attempt("origin.json", lambda: read_origin(run), None)
     is_locked = attempt("lock", run.is_locked, False)
-    events: list[dict[str, Any]] = attempt("events.jsonl", run.read_events, [])
-    found = (summary.state, summary.guard)
-    found = attempt("events.jsonl", lambda: state(events, is_locked, summary.step, summary.total_steps), found)
-    summary.state, summary.guard = found
+    events: list[Row] = attempt("events.jsonl", lambda: read_events(run), [])
+    summary.state, summary.guard = state(events, is_locked, summary.step, summary.total_steps)
     attempt("a file", lambda: _measure(path, summary), None)
     return summary
 
 
 def state(
-    events: Sequence[dict[str, Any]], is_locked: bool, step: int, total_steps: int | None
+    events: Sequence[Row], is_locked: bool, step: int, total_steps: int | None
 ) -> tuple[str, str | None]:
     """Return the state of a run, and the guard that stopped it, from what happened to it, oldest first."""
     if is_locked:
         return "training", None
     for event in reversed(events):
-        if event["kind"] in _ENDS:
-            return event["kind"], event.get("guard")
-        if event["kind"] in ("started", "resumed"):
+        if event.kind in _ENDS:
+            return event.kind, event.get("guard")
+        if event.kind in ("started", "resumed"):
             return "failed", None
-        if event["kind"] == "restored":
+        if event.kind == "restored":
             return ("finished" if step == total_steps else "paused"), None
     if not events and step == 0:
         return "empty", None
@@ -140,18 +117,6 @@ def _last_logged_step(path: Path) -> int:
             if line.startswith(b"{") and line.endswith(b"}"):
                 return int(json.loads(line)["step"])
     return 0
-
-
-def _read_best(run: Run) -> dict[str, Any] | None:
-    best = run.read_best()
-    return best and {"step": int(best["step"]), "metric": str(best["metric"]), "value": float(best["value"])}
-
-
-def _read_origin(run: Run) -> dict[str, Any] | None:
-    if not run.origin_path.exists():
-        return None
-    origin = json.loads(run.origin_path.read_text())
-    return {"source": str(origin["source"]), "step": int(origin["step"]), "digest": str(origin["digest"])}
 
 
 def _measure(folder: Path, summary: Summary) -> None:

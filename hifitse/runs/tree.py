@@ -5,8 +5,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from hifitse.runs.summary import Summary
 from hifitse.runs.run import Run
+from hifitse.runs.summary import Summary
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ def forest(summaries: Sequence[Summary]) -> list[Member]:
 
     def below(path: Path | None) -> list[Summary]:
         found = [summary for summary in summaries if parents[summary.path] == path]
-        return sorted(found, key=lambda fork: fork.origin["step"] if path and fork.origin else 0)
+        return sorted(found, key=lambda fork: fork.origin.step if path and fork.origin else 0)
 
     def members(path: Path | None, is_last: tuple[bool, ...]) -> Iterator[Member]:
         found = below(path)
@@ -61,16 +61,16 @@ def _parent(fork: Summary, places: Mapping[Path, Summary]) -> Path | None:
     """
     if fork.origin is None:
         return None
-    step, digest = fork.origin["step"], fork.origin["digest"]
+    step, digest = fork.origin.step, fork.origin.digest
 
     def has_it(run: Summary) -> bool:
         return run is not fork and step in run.checkpoints and _digest(Run(run.path), step) == digest
 
-    named = places.get(Path(fork.origin["source"]).resolve())
+    named = places.get(Path(fork.origin.source).resolve())
     if named and has_it(named):
         return named.path
     for run in places.values():
-        inherited = run.origin is not None and run.origin["digest"] == digest
+        inherited = run.origin is not None and run.origin.digest == digest
         if not inherited and has_it(run):
             return run.path
     return named.path if named and named is not fork else None

@@ -12,8 +12,8 @@ Skip = Literal["non_finite", "spike"]
 
 
 @dataclass
-class GradientWatch:
-    """The recent gradient norms, and how many steps in a row were sick. It is part of every checkpoint."""
+class GradientGuard:
+    """The recent gradient norms, and how many steps in a row were unhealthy. It is part of every checkpoint."""
 
     norms: list[float] = field(default_factory=list)
     """Of the last health.spike.window finite steps, oldest first."""
@@ -42,5 +42,5 @@ class GradientWatch:
         return asdict(self)
 
     @classmethod
-    def from_json(cls, data: dict[str, Any]) -> "GradientWatch":
+    def from_json(cls, data: dict[str, Any]) -> "GradientGuard":
         return cls(**data)

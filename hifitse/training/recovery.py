@@ -1,53 +1,50 @@
-"""What follows when a guard acts: the run stops with an explanation, or goes back to its newest healthy checkpoint."""
+"""What follows when a guard acts: the run stops with an explanation, or is rolled back to a healthy checkpoint."""
 
-from typing import TYPE_CHECKING
+from pathlib import Path
 
-from hifitse.checkpoint import file as checkpoints
+from hifitse.checkpoint.file import Checkpoint, save_checkpoint
 from hifitse.config.policies import HealthConfig, NonFiniteGuard, SpikeGuard
 from hifitse.config.schema import Config
 from hifitse.errors import StoppedError
-from hifitse.evaluation.guards import Alarm, judge
-from hifitse.evaluation.history import newest_healthy, readings
-from hifitse.evaluation.validation import exam_digest
+from hifitse.evaluation.guards import Alarm, judge, newest_healthy, read_history
+from hifitse.evaluation.validation import scenes_digest
 from hifitse.experiment import Experiment
-from hifitse.runs import branches as lines
-from hifitse.runs.events import Events
+from hifitse.runs import branches
+from hifitse.runs.events import EventLog
 from hifitse.runs.run import Run
 from hifitse.training.gradient_guard import Skip
-from hifitse.training.recorder import Logbook
+from hifitse.training.recorder import Recorder
 from hifitse.training.state import TrainState, from_checkpoint, header, to_tensors
-
-if TYPE_CHECKING:
-    from hifitse.training.loop import StepResult
+from hifitse.training.step import StepResult
 
 
-def judge_exam(step: int, experiment: Experiment, run: Run, log: Logbook) -> Alarm | None:
-    """Tell what the guards find in the exam of a step, and return the alarm if one of them acts."""
-    exams = readings(run, exam_digest(experiment), step)
-    # An exam that a full disk did not take cannot be judged, and the one before it has been.
-    crossings = judge(experiment.config, exams) if exams and exams[-1].step == step else []
-    for crossing in crossings:
-        guard = crossing.guard
-        message = f"{crossing.message} (guard {guard.name}, {len(crossing.values)} of {guard.patience} validations)"
-        log.event("sick", step, message, guard=guard.name, action=crossing.action)
-    if crossings and crossings[0].action != "warn":
-        return Alarm(crossings[0].guard.name, crossings[0].action, crossings[0].message)
+def judge_validation(step: int, experiment: Experiment, run: Run, recorder: Recorder) -> Alarm | None:
+    """Report what the guards find in the validation of a step, and return the alarm if one of them acts."""
+    history = read_history(run, scenes_digest(experiment), step)
+    # A result that a full disk did not take cannot be judged, and the one before it has been.
+    violations = judge(experiment.config, history) if history and history[-1].step == step else []
+    for violation in violations:
+        guard = violation.guard
+        message = f"{violation.message} (guard {guard.name}, {len(violation.values)} of {guard.patience} validations)"
+        recorder.event("sick", step, message, guard=guard.name, action=violation.action)
+    if violations and violations[0].action != "warn":
+        return Alarm(violations[0].guard.name, violations[0].action, violations[0].message)
     return None
 
 
-def judge_step(result: "StepResult", state: TrainState, experiment: Experiment, log: Logbook) -> Alarm | None:
-    """Tell why a step was not taken, and return the alarm if a guard acts."""
+def judge_step(result: StepResult, state: TrainState, config: Config, recorder: Recorder) -> Alarm | None:
+    """Report why a step was not taken, and return the alarm if a guard acts."""
     if result.skipped is None:
         return None
-    health = experiment.config.health
+    health = config.health
     if result.skipped == "non_finite":
         what = "loss or gradient was not finite"
     else:
-        usual = f"{health.spike.factor:g} times its median {state.watch.median:.4g}"
+        usual = f"{health.spike.factor:g} times its median {state.gradient_guard.median:.4g}"
         what = f"the gradient norm {result.grad_norm:.4g} is over {usual}"
     guard, in_a_row = _step_guards(state, health)[result.skipped]
     message = f"step {result.step} was not taken: {what} ({in_a_row} in a row)"
-    log.event("skipped", result.step, message, guard=result.skipped)
+    recorder.event("skipped", result.step, message, guard=result.skipped)
     acts = guard.action != "warn" and _is_out_of_patience(guard, in_a_row)
     return Alarm(result.skipped, guard.action, message) if acts else None
 
@@ -61,9 +58,9 @@ def unfinished_rollback(state: TrainState, config: Config) -> Alarm | None:
 
 
 def _step_guards(state: TrainState, health: HealthConfig) -> dict[Skip, tuple[NonFiniteGuard | SpikeGuard, int]]:
-    """Return each guard on steps with the number of sick steps in a row."""
-    watch = state.watch
-    return {"non_finite": (health.non_finite, watch.num_non_finite), "spike": (health.spike, watch.num_spikes)}
+    """Return each guard on steps with the number of unhealthy steps in a row."""
+    found = state.gradient_guard
+    return {"non_finite": (health.non_finite, found.num_non_finite), "spike": (health.spike, found.num_spikes)}
 
 
 def _is_out_of_patience(guard: NonFiniteGuard | SpikeGuard, in_a_row: int) -> bool:
@@ -71,17 +68,14 @@ def _is_out_of_patience(guard: NonFiniteGuard | SpikeGuard, in_a_row: int) -> bo
     return in_a_row > 0 and in_a_row % guard.patience == 0
 
 
-def recover(
-    alarm: Alarm, state: TrainState, experiment: Experiment, run: Run, events: Events
-) -> checkpoints.Checkpoint:
-    """Return the checkpoint to go on from after a guard acted.
+def recover(alarm: Alarm, state: TrainState, experiment: Experiment, run: Run, events: EventLog) -> Path:
+    """Return the checkpoint file to go on from after a guard acted.
 
     Raises:
         StoppedError: the guard stops the run, or going back is not possible any more; says how to go on.
     """
     config = experiment.config
-    exams = readings(run, exam_digest(experiment), state.step - 1)
-    healthy = newest_healthy(run, config, exams)
+    healthy = newest_healthy(run, config, read_history(run, scenes_digest(experiment), state.step - 1))
     reason = alarm.message
     if alarm.action == "rollback":
         if healthy is None:
@@ -90,31 +84,26 @@ def recover(
             reason += f"; health.max_rollbacks {config.health.max_rollbacks} reached"
         else:
             return _roll_back(alarm, state, healthy, experiment, run, events)
-    events.note("stopped", state.step, reason, guard=alarm.guard)
+    events.record("stopped", state.step, reason, guard=alarm.guard)
     raise StoppedError(_how_to_go_on(alarm.guard, reason, state, healthy, run))
 
 
 def _roll_back(
-    alarm: Alarm,
-    state: TrainState,
-    healthy: checkpoints.Checkpoint,
-    experiment: Experiment,
-    run: Run,
-    events: Events,
-) -> checkpoints.Checkpoint:
+    alarm: Alarm, state: TrainState, healthy: Checkpoint, experiment: Experiment, run: Run, events: EventLog
+) -> Path:
     config, step = experiment.config, healthy.header.step
     restored = from_checkpoint(healthy, config, experiment.device, reset_optimizer=True)
     restored.num_rollbacks = state.num_rollbacks + 1
     restored.learning_rate_factor = state.learning_rate_factor * config.health.rollback_learning_rate_factor
-    # In this order a kill at any point loses nothing: until the sick checkpoints are moved, a resume finds them,
+    # In this order a kill at any point loses nothing: until the unhealthy checkpoints are moved, a resume finds them,
     # judges them again and comes here again; after that, the checkpoint to go on from already holds the cut.
-    folder = lines.begun_folder(run, step) or lines.new_folder(run)
+    folder = branches.begun_folder(run, step) or branches.new_folder(run)
     if not Run(folder).checkpoint_path(step).exists():
-        lines.keep_copy(run, step, folder)
+        branches.archive_copy(run, step, folder)
     path = run.checkpoint_path(step)
-    checkpoints.save(path, header(restored, experiment), to_tensors(restored))
-    lines.set_aside_after(run, step, folder)
-    events.add(
+    save_checkpoint(path, header(restored, experiment), to_tensors(restored))
+    branches.archive_after(run, step, folder)
+    events.report(
         "rollback",
         state.step,
         f"back to step {step} because of guard {alarm.guard} (rollback {restored.num_rollbacks} of "
@@ -123,19 +112,19 @@ def _roll_back(
         guard=alarm.guard,
         to_step=step,
     )
-    return checkpoints.load(path)
+    return path
 
 
-def _how_to_go_on(guard: str, reason: str, state: TrainState, healthy: checkpoints.Checkpoint | None, run: Run) -> str:
+def _how_to_go_on(guard: str, reason: str, state: TrainState, healthy: Checkpoint | None, run: Run) -> str:
     text = f"stopped by guard {guard}: {reason}. The state of step {state.step} is saved. "
     resume = f"hifitse resume --run {run.argument}"
     if healthy is not None:
         text += (
-            f"Mend the cause, then go back to the newest healthy checkpoint: "
+            f"Fix the cause, then go back to the newest healthy checkpoint: "
             f"{resume} --from {healthy.header.step} --reset-optimizer. "
         )
     else:
-        text += "No checkpoint of this run has passed its guards so far: mend the cause and start again. "
+        text += "No checkpoint of this run has passed its guards so far: fix the cause and start again. "
     is_step_guard = guard in ("non_finite", "spike")
     key = f"health.{guard}.patience=N" if is_step_guard else f"health.guards.{guard}.action=warn"
     return f"{text}Or go on as it is: {resume} --set {key}"

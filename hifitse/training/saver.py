@@ -13,18 +13,17 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from hifitse.checkpoint import file as checkpoints
-from hifitse.checkpoint.file import Header
+from hifitse import storage
+from hifitse.checkpoint.file import Header, save_checkpoint
 from hifitse.errors import CheckpointError, HifitseError, Interrupted
-from hifitse.evaluation.guards import Alarm
 from hifitse.experiment import Experiment
-from hifitse.runs.events import Events
-from hifitse.runs.jsonl import Journal
+from hifitse.runs.checkpoint_ref import CheckpointRef
+from hifitse.runs.events import EventLog
 from hifitse.runs.run import Run
 from hifitse.training.state import TrainState, header, to_tensors
 
 LONGEST_PAUSE = 600.0
-"""Seconds. Pauses double from 1 up to this: a full disk is mended by people or their clean-up jobs, in their time."""
+"""Seconds. Pauses double from 1 up to this: a full disk is freed by people or their clean-up jobs, in their time."""
 LAST_PAUSES = (1.0, 2.0, 4.0)
 """Seconds between the attempts at the end: a job that is told to go has half a minute."""
 
@@ -44,11 +43,11 @@ class Saver:
     """Saves the states of a training, one at a time; a context, on leaving which what was begun is in place.
 
     A save that fails is tried again with the same copy while the training goes on, so the checkpoint of that step is
-    there as soon as the disk is mended.
+    there as soon as the disk is free.
     """
 
     def __init__(
-        self, run: Run, experiment: Experiment, events: Events, rows: Journal, when_saved: Callable[[], None]
+        self, run: Run, experiment: Experiment, events: EventLog, rows: storage.JsonLog, when_saved: Callable[[], None]
     ) -> None:
         self.run, self.experiment, self.events, self.rows = run, experiment, events, rows
         self.when_saved = when_saved
@@ -70,7 +69,7 @@ class Saver:
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         try:
-            if kind is None or issubclass(kind, Alarm | Interrupted):
+            if kind is None or issubclass(kind, Interrupted):
                 self.flush()
             else:
                 with contextlib.suppress(CheckpointError):
@@ -82,17 +81,17 @@ class Saver:
         """Begin to save a state, once the save before has ended; one that keeps failing is given up for this one.
 
         Raises:
-            CheckpointError: too many attempts have failed, see `tend`.
+            CheckpointError: too many attempts have failed, see `poll`.
         """
         self._finish_attempt()
         if self.copy:
             old = self.copy.header.step
-            self.events.add("save_failed", old, f"the checkpoint of step {old} is given up for that of {state.step}")
+            self.events.report("save_failed", old, f"the checkpoint of step {old} is given up for that of {state.step}")
         head = header(state, self.experiment)
         self.copy = Copy(state, self.run.checkpoint_path(state.step), head, self.host.copy(to_tensors(state)))
         self._begin_attempt()
 
-    def tend(self) -> None:
+    def poll(self) -> None:
         """Notice, between two steps, how a save has ended; try a failed one again when its time has come.
 
         Raises:
@@ -119,9 +118,9 @@ class Saver:
             raise self._given_up(self.copy, self.reason)
         for pause in LAST_PAUSES:
             with contextlib.suppress(OSError):
-                # What came after the save: the row of the last exam, the last events.
+                # What came after the save: the row of the last validation, the last events.
                 self.rows.flush()
-                self.events.journal.flush()
+                self.events.log.flush()
                 break
             time.sleep(pause)
 
@@ -148,7 +147,9 @@ class Saver:
             return
         if self.num_failed:
             step = copy.header.step
-            self.events.add("saved", step, f"the checkpoint of step {step} is saved, at attempt {self.num_failed + 1}")
+            self.events.report(
+                "saved", step, f"the checkpoint of step {step} is saved, at attempt {self.num_failed + 1}"
+            )
         self.copy, self.num_failed = None, 0
         self.when_saved()
 
@@ -159,11 +160,11 @@ class Saver:
             raise self._given_up(copy, reason)
         self.next_attempt_at = time.monotonic() + min(2.0 ** (self.num_failed - 1), LONGEST_PAUSE)
         message = f"the checkpoint of step {step} is not saved (attempt {self.num_failed} of {limit}): {reason}"
-        self.events.add("save_failed", step, message)
+        self.events.report("save_failed", step, message)
 
     def _given_up(self, copy: Copy, reason: str) -> CheckpointError:
         try:
-            last = self.run.load_last()[0].header.step
+            last = CheckpointRef("last").load(self.run)[0].header.step
             rest = f"Then go on from the last valid checkpoint, step {last}: hifitse resume --run {self.run.argument}"
         except HifitseError:
             rest = "There is no valid checkpoint to go on from: start again with hifitse train"
@@ -203,5 +204,5 @@ def _one_thread() -> Iterator[None]:
 def _write(copy: Copy, rows: Path) -> str:
     if rows.exists():
         # After a power cut, too, no checkpoint is there without its rows.
-        checkpoints.fsync_path(rows)
-    return checkpoints.save(copy.path, copy.header, copy.tensors)
+        storage.sync(rows)
+    return save_checkpoint(copy.path, copy.header, copy.tensors)

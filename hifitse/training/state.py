@@ -1,22 +1,19 @@
-"""What a training consists of at a step: weights, averaged weights, optimizer; and its checkpoint form."""
+"""What a training consists of at a step: model weights, EMA weights, optimizer; and its checkpoint form."""
 
 import copy
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from hifitse.checkpoint.file import Checkpoint, Header
+from hifitse.checkpoint.weights import load_weights
 from hifitse.config.files import to_data
 from hifitse.config.schema import Config, TrainConfig
-from hifitse.errors import CheckpointError
+from hifitse.experiment import Experiment
 from hifitse.models.build import build_model
 from hifitse.seeding import derive
-from hifitse.training.gradient_guard import GradientWatch
-
-if TYPE_CHECKING:
-    from hifitse.experiment import Experiment
+from hifitse.training.gradient_guard import GradientGuard
 
 
 @dataclass
@@ -32,10 +29,10 @@ class TrainState:
     """Step at which the optimizer last got fresh moments."""
     parent: str | None = None
     """Digest of the checkpoint that this training continues."""
-    watch: GradientWatch = field(default_factory=GradientWatch)
+    gradient_guard: GradientGuard = field(default_factory=GradientGuard)
     """The recent gradient norms."""
     num_rollbacks: int = 0
-    """How often a guard has sent this line back."""
+    """How often a guard has rolled this branch back."""
     learning_rate_factor: float = 1.0
     """What those rollbacks have cut the learning rate to."""
 
@@ -61,7 +58,7 @@ def to_tensors(state: TrainState) -> dict[str, Tensor]:
     return tensors
 
 
-def header(state: TrainState, experiment: "Experiment") -> Header:
+def header(state: TrainState, experiment: Experiment) -> Header:
     """Return what the checkpoint of a state says about itself."""
     return Header(
         step=state.step,
@@ -70,7 +67,7 @@ def header(state: TrainState, experiment: "Experiment") -> Header:
         environment=experiment.environment,
         parent=state.parent,
         optimizer_reset_step=state.optimizer_reset_step,
-        watch=state.watch.to_json(),
+        watch=state.gradient_guard.to_json(),
         num_rollbacks=state.num_rollbacks,
         learning_rate_factor=state.learning_rate_factor,
     )
@@ -91,7 +88,7 @@ def from_checkpoint(
     state.step, state.parent = checkpoint.header.step, checkpoint.digest
     state.num_rollbacks = checkpoint.header.num_rollbacks
     state.learning_rate_factor = checkpoint.header.learning_rate_factor
-    state.watch = GradientWatch.from_json(checkpoint.header.watch)
+    state.gradient_guard = GradientGuard.from_json(checkpoint.header.watch)
     load_weights(state.model, checkpoint, "model/")
     load_weights(state.ema, checkpoint, "ema/")
     if reset_optimizer:
@@ -109,43 +106,9 @@ def from_checkpoint(
     return state
 
 
-def load_weights(model: nn.Module, checkpoint: Checkpoint, prefix: str) -> None:
-    """Load ``model/`` or ``ema/`` weights strictly.
-
-    Raises:
-        CheckpointError: names or shapes do not fit the model.
-    """
-    weights = {name.removeprefix(prefix): t for name, t in checkpoint.tensors.items() if name.startswith(prefix)}
-    expected = {name: tuple(t.shape) for name, t in model.state_dict().items()}
-    wrong = [name for name, t in weights.items() if expected.get(name) != tuple(t.shape)]
-    wrong += [name for name in expected if name not in weights]
-    if wrong:
-        raise CheckpointError(
-            f"the checkpoint of step {checkpoint.header.step} does not fit the configured model "
-            f"({len(wrong)} tensors differ, {wrong[0]} first); use the model section that it was trained with"
-        )
-    model.load_state_dict(weights)
-
-
-def ema_model(checkpoint: Checkpoint, config: Config, device: torch.device) -> nn.Module:
-    """Return the averaged model of a checkpoint, in evaluation mode: the one that is selected and used."""
-    return _frozen_model(checkpoint, config, device, "ema/")
-
-
-def raw_model(checkpoint: Checkpoint, config: Config, device: torch.device) -> nn.Module:
-    """Return the model in training of a checkpoint, in evaluation mode: the one that shows a collapse first."""
-    return _frozen_model(checkpoint, config, device, "model/")
-
-
-def _frozen_model(checkpoint: Checkpoint, config: Config, device: torch.device, prefix: str) -> nn.Module:
-    model = build_model(config.model, config.audio.sample_rate)
-    load_weights(model, checkpoint, prefix)
-    return model.to(device).eval().requires_grad_(False)
-
-
 @torch.no_grad()
 def update_ema(ema: nn.Module, model: nn.Module, decay: float) -> None:
-    """Move the averaged weights towards the weights: ``ema = decay ema + (1 - decay) weights``."""
+    """Move the EMA weights towards the weights: ``ema = decay ema + (1 - decay) weights``."""
     torch._foreach_lerp_(list(ema.parameters()), list(model.parameters()), 1 - decay)
 
 

@@ -2,7 +2,7 @@
 
 import difflib
 import types
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -83,6 +83,16 @@ def _describe_one(option: Any) -> list[str]:
     if isinstance(option, type) and issubclass(option, Section):
         return ["a section of 'key: value' lines"]
     return [_WORDS.get(option, str(option))]
+
+
+def setting_keys(section: type[Section], prefix: str = "") -> Iterator[str]:
+    """Yield the dotted key of every setting: ``loss.ta_weight``. Of alternatives all keys are there."""
+    for name, field in section.model_fields.items():
+        inside = sections(field.annotation)
+        if not inside:
+            yield prefix + name
+        for part in inside:
+            yield from setting_keys(part, f"{prefix}{name}.")
 
 
 def either(words: Iterable[str]) -> str:

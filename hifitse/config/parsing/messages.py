@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from hifitse.config.parsing import annotations as tree
+from hifitse.config.parsing import annotations
 from hifitse.config.parsing.yaml import KeyPath, show_key
 from hifitse.config.schema import Config
 from hifitse.config.section import Section
@@ -22,19 +22,15 @@ _BOUNDS = {
 
 @dataclass
 class Origins:
-    """Where each value was set: ``configs/demo.yaml:14``, or the override as it was typed."""
+    """Where each value was set: ``configs/demo.yaml:14``, or the override as it was typed, ``--set seed=1``."""
 
     source: str
     """Name of the file, or whatever else the values come from."""
-    lines: dict[KeyPath, int] = field(default_factory=dict)
-    overrides: dict[KeyPath, str] = field(default_factory=dict)
-    """Key path to the text of the override, ``loss.ta_weight=0.1``."""
+    places: dict[KeyPath, str] = field(default_factory=dict)
 
-    def override(self, path: KeyPath, text: str) -> None:
-        """Note that an override replaced everything at and below ``path``."""
-        self.lines = {key: line for key, line in self.lines.items() if key[: len(path)] != path}
-        self.overrides = {key: line for key, line in self.overrides.items() if key[: len(path)] != path}
-        self.overrides[path] = text
+    def replace(self, path: KeyPath, places: dict[KeyPath, str]) -> None:
+        """Note that everything at and below a path was replaced, by what stands at these places."""
+        self.places = {key: place for key, place in self.places.items() if key[: len(path)] != path} | places
 
     def line(self, message: str, path: KeyPath, mentioned: list[KeyPath]) -> str:
         """Return the whole line about a problem at ``path``.
@@ -42,18 +38,13 @@ class Origins:
         A problem between several keys is put down to the ``mentioned`` key that was overridden, or else to the
         first one in the file.
         """
+        blamed = [self.places[key] for key in mentioned if key in self.places]
+        blamed.sort(key=lambda place: not place.startswith("--set "))
+        above = [path[:length] for length in range(len(path), 0, -1)]
+        place = next(iter([*blamed, *(self.places[key] for key in above if key in self.places)]), self.source)
         key = show_key(path)
-        place = next((text for at, text in self.overrides.items() if any(at[: len(m)] == m for m in mentioned)), None)
-        number = next((self.lines[m] for m in mentioned if m in self.lines), None)
-        if place is None and number is None:
-            for length in range(len(path), 0, -1):
-                place, number = self.overrides.get(path[:length]), self.lines.get(path[:length])
-                if place is not None or number is not None:
-                    break
-        if place is not None:
-            return f"--set {place}: " + (message if place.startswith(f"{key}=") else f"{key}: {message}")
-        where = f"{self.source}:{number}" if number else self.source
-        return f"{where}: {key}: {message}" if key else f"{where}: {message}"
+        is_named = not key or place.startswith(f"--set {key}=")
+        return f"{place}: {message}" if is_named else f"{place}: {key}: {message}"
 
 
 @dataclass(frozen=True)
@@ -77,7 +68,7 @@ class _Found:
 def lines_for(error: ValidationError, origins: Origins) -> list[str]:
     """Return one line for each problem."""
     found = [_locate(details) for details in error.errors()]
-    return list(dict.fromkeys(origins.line(*_say(item)) for item in found if not _is_echo(item, found)))
+    return list(dict.fromkeys(origins.line(*_message(item)) for item in found if not _is_echo(item, found)))
 
 
 def _is_echo(item: _Found, found: list[_Found]) -> bool:
@@ -100,10 +91,10 @@ def _locate(error: ErrorDetails) -> _Found:
     description: str | None = None
     holder: Any = None
     for part in error["loc"]:
-        found = tree.sections(annotation)
+        found = annotations.sections(annotation)
         if len(found) > 1:
-            annotation = section = next(candidate for candidate in found if tree.kind_of(candidate) == part)
-        elif found and (others := tree.plain(annotation)):
+            annotation = section = next(candidate for candidate in found if annotations.kind_of(candidate) == part)
+        elif found and (others := annotations.plain(annotation)):
             annotation = found[0] if part == found[0].__name__ else others[0]
         elif found:
             section = found[0]
@@ -112,10 +103,10 @@ def _locate(error: ErrorDetails) -> _Found:
             annotation, description = (known.annotation, known.description) if known else (None, None)
         elif isinstance(part, int):
             path = (*path, part)
-            holder, annotation = annotation, tree.item_type(annotation, part)
+            holder, annotation = annotation, annotations.item_type(annotation, part)
         else:
             branch = branch or path
-    if len(found := tree.sections(annotation)) == 1:
+    if len(found := annotations.sections(annotation)) == 1:
         section = found[0]
     return _Found(error, path, annotation, section, description, holder, branch)
 
@@ -124,23 +115,23 @@ def _is_type_error(error: ErrorDetails) -> bool:
     return error["type"].endswith(("_type", "_parsing")) or error["type"] in ("int_from_float", "literal_error")
 
 
-def _say(found: _Found) -> tuple[str, KeyPath, list[KeyPath]]:
+def _message(found: _Found) -> tuple[str, KeyPath, list[KeyPath]]:
     """Return what is wrong, the key to blame, and for a problem between keys those that it mentions."""
     error, path = found.error, found.path
     kind, value, context = error["type"], error["input"], error.get("ctx", {})
     if kind == "value_error":
-        return _say_rule(str(context["error"]), path, found.section)
+        return _rule_message(str(context["error"]), path, found.section)
     if kind == "extra_forbidden":
-        message = tree.unknown("key", str(path[-1]), found.section.model_fields)
+        message = annotations.unknown("key", str(path[-1]), found.section.model_fields)
     elif kind == "missing" and isinstance(path[-1], int):
-        message, path = f"expected {tree.describe(found.holder)}, got {len(value)}", path[:-1]
+        message, path = f"expected {annotations.describe(found.holder)}, got {len(value)}", path[:-1]
     elif kind == "missing":
         message = f"missing; {found.description}" if found.description else "missing"
     elif kind in ("union_tag_invalid", "union_tag_not_found"):
         given = value.get("kind") if isinstance(value, dict) else None
-        kinds = [tree.kind_of(section) for section in tree.sections(found.annotation)]
+        kinds = [annotations.kind_of(section) for section in annotations.sections(found.annotation)]
         path = (*path, "kind") if isinstance(value, dict) else path
-        message = f"expected {tree.either(map(repr, kinds))}, " + (
+        message = f"expected {annotations.either(map(repr, kinds))}, " + (
             "but it is missing" if given is None else f"got {given!r}"
         )
     elif kind in _BOUNDS:
@@ -156,13 +147,13 @@ def _say(found: _Found) -> tuple[str, KeyPath, list[KeyPath]]:
     elif kind == "string_pattern_mismatch":
         message = f"must be lower-case letters, digits, '-' and '_', got {value!r}"
     elif _is_type_error(error) and found.annotation is not None:
-        message = f"expected {tree.describe(found.annotation)}, got {_show(value)}"
+        message = f"expected {annotations.describe(found.annotation)}, got {_show(value)}"
     else:
         message = error["msg"]
     return message, path, []
 
 
-def _say_rule(message: str, path: KeyPath, section: type[Section]) -> tuple[str, KeyPath, list[KeyPath]]:
+def _rule_message(message: str, path: KeyPath, section: type[Section]) -> tuple[str, KeyPath, list[KeyPath]]:
     """Split a message of our own validators: a leading ``key:`` is the key that is wrong."""
     words = re.findall(r"[a-z_][a-z0-9_.]*[a-z0-9_]", message)
     mentioned = [(*path, *word.split(".")) for word in words if word.split(".")[0] in section.model_fields]

@@ -4,7 +4,6 @@ A pack that was stopped goes on where it was. Manifests keep the names of record
 split and the scenes.
 """
 
-import fcntl
 import json
 import os
 import shutil
@@ -12,17 +11,17 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from hifitse.audio import hdf5 as packed
 from hifitse.config.schema import Config
-from hifitse.corpus.packing.recording import Job, durable, is_done, pack
-from hifitse.corpus.scan import EXTENSIONS, Recording
+from hifitse.corpus.packing.recording import Job, is_done, pack
+from hifitse.corpus.scan import EXTENSIONS
 from hifitse.corpus.sources import Source, Sources, weights_of
 from hifitse.errors import UsageError
+from hifitse.storage import locked, write_json, write_text
 
 _BYTES_OF_A_HEADER = 128
 _SECONDS_TO_ESTIMATE = 5.0
@@ -132,8 +131,7 @@ def write_manifests(targets: Sequence[Target], folder: Path, unreadable: dict[Jo
     data: dict[str, list[Any]] = {}
     for target in targets:
         jobs = [job for job in target.jobs if job not in unreadable]
-        with durable(target.manifest) as temporary:
-            temporary.write_text("".join(_line(job, target.manifest.parent) for job in jobs))
+        write_text(target.manifest, "".join(_line(job, target.manifest.parent) for job in jobs))
         path = os.path.abspath(target.manifest)
         data.setdefault(target.kind, []).append(
             path if target.weight is None else {"path": path, "weight": target.weight}
@@ -148,22 +146,21 @@ def write_manifests(targets: Sequence[Target], folder: Path, unreadable: dict[Jo
             }
         )
     summary = {"data": data, "corpora": corpora, "left_out": list(unreadable.values())}
-    with durable(folder / "packed.json") as temporary:
-        temporary.write_text(json.dumps(summary, indent=2) + "\n")
+    write_json(folder / "packed.json", summary)
     return summary
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
+def held(folder: Path) -> Iterator[None]:
     """Hold the folder for writing.
 
     Raises:
         UsageError: another process packs into it.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("a") as file:
+    with ExitStack() as stack:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            stack.enter_context(locked(folder / ".lock"))
         except BlockingIOError:
             raise UsageError(f"-o {folder}: another process packs into it; wait for it, or stop it") from None
         yield
@@ -177,7 +174,7 @@ def _share_of_entry(source: Source, sources: Sequence[Source]) -> float:
 
 def _jobs(source: Source, folder: Path, sample_rate: int, keep_floats: bool) -> tuple[Job, ...]:
     speakers = {r.name: speaker for speaker, recordings in source.speakers.items() for r in recordings}
-    changed_ns = {path: os.stat(path).st_mtime_ns for path in {_file_of(r) for r in source.recordings}}
+    changed_ns = {path: os.stat(path).st_mtime_ns for path in {r.file for r in source.recordings}}
     seen: Counter[str] = Counter()
     jobs = []
     for recording in source.recordings:
@@ -194,16 +191,11 @@ def _jobs(source: Source, folder: Path, sample_rate: int, keep_floats: bool) -> 
                 speaker=speakers.get(recording.name, ""),
                 target=folder / f"{place}{number}.wav",
                 sample_rate=sample_rate,
-                source_changed_ns=changed_ns[_file_of(recording)],
+                source_changed_ns=changed_ns[recording.file],
                 keep_floats=keep_floats,
             )
         )
     return tuple(jobs)
-
-
-def _file_of(recording: Recording) -> str:
-    parts = packed.split_address(recording.path)
-    return parts[0] if parts else recording.path
 
 
 def _place(name: str) -> str:

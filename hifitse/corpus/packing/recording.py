@@ -2,16 +2,25 @@
 
 import os
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
-from hifitse.audio import files as audio
-from hifitse.corpus.scan import Recording
+from hifitse.audio.files import (
+    FULL_SCALE_16_BIT,
+    AudioInfo,
+    Samples,
+    probe_audio,
+    read_audio,
+    resampled_length,
+    to_16_bit,
+    write_audio_blocks,
+)
+from hifitse.audio.recording import Recording
 from hifitse.errors import DataError
+from hifitse.storage import atomic_file
 
 _BLOCK_SECONDS = 600
 # 16 bits are used where their noise is at least 75 dB below the peak, and nothing is clipped.
@@ -39,7 +48,7 @@ class Job:
     @property
     def num_samples(self) -> int:
         """Length of the target."""
-        return audio.resampled_length(self.recording.num_frames, self.recording.sample_rate, self.sample_rate)
+        return resampled_length(self.recording.num_frames, self.recording.sample_rate, self.sample_rate)
 
 
 def is_done(job: Job) -> bool:
@@ -47,7 +56,7 @@ def is_done(job: Job) -> bool:
     try:
         if job.target.stat().st_mtime_ns != job.source_changed_ns:
             return False
-        return audio.probe(job.target) == audio.AudioInfo(job.sample_rate, job.num_samples)
+        return probe_audio(job.target) == AudioInfo(job.sample_rate, job.num_samples)
     except (OSError, DataError):
         return False
 
@@ -64,47 +73,33 @@ def pack(job: Job) -> str:
         bits = _bits(kept or _blocks(job), job.keep_floats)
     except DataError as error:
         return str(error)
-    with durable(job.target) as temporary:
-        audio.write_blocks(temporary, kept or _blocks(job), job.sample_rate, bits)
+    with atomic_file(job.target) as temporary:
+        write_audio_blocks(temporary, kept or _blocks(job), job.sample_rate, bits)
         _verify(temporary, kept or _blocks(job), job.sample_rate, bits)
         os.utime(temporary, ns=(job.source_changed_ns, job.source_changed_ns))
     return ""
 
 
-@contextmanager
-def durable(path: Path) -> Iterator[Path]:
-    """Give the name to a temporary file once it is whole and on the disk: a crash leaves no part under it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        yield temporary
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _blocks(job: Job) -> Iterator[audio.Samples]:
+def _blocks(job: Job) -> Iterator[Samples]:
     """Yield the recording at the target's rate, (n,) by (n,)."""
     recording, size = job.recording, _BLOCK_SECONDS * job.sample_rate
     for start in range(0, job.num_samples, size):
-        yield audio.read(
+        yield read_audio(
             recording.path, job.sample_rate, start / job.sample_rate, size, changed_ns=recording.changed_ns
         )
 
 
-def _bits(blocks: Iterable[audio.Samples], keep_floats: bool) -> Literal[16, 32]:
+def _bits(blocks: Iterable[Samples], keep_floats: bool) -> Literal[16, 32]:
     extremes = [(-float(block.min()), float(block.max())) for block in blocks]
     lowest, highest = (max(values) for values in zip(*extremes, strict=True))
     fits = lowest <= 1 and highest < _LOUDEST_PEAK and max(lowest, highest) >= _QUIETEST_PEAK
     return 16 if fits and not keep_floats else 32
 
 
-def _verify(path: Path, blocks: Iterable[audio.Samples], sample_rate: int, bits: int) -> None:
+def _verify(path: Path, blocks: Iterable[Samples], sample_rate: int, bits: int) -> None:
     start = 0
     for block in blocks:
-        expected = audio.to_16_bit(block) / np.float32(audio.FULL_SCALE_16_BIT) if bits == 16 else block
-        if not np.array_equal(audio.read(path, sample_rate, start / sample_rate, len(block)), expected):
+        expected = to_16_bit(block) / np.float32(FULL_SCALE_16_BIT) if bits == 16 else block
+        if not np.array_equal(read_audio(path, sample_rate, start / sample_rate, len(block)), expected):
             raise DataError(f"{path}: reads back as something else than was written; check the disk, and pack again")
         start += len(block)

@@ -1,0 +1,127 @@
+"""hifitse from Python: load a model, train, look at a run. What ``import hifitse`` offers."""
+
+from pathlib import Path
+from typing import Any
+
+from hifitse.checkpoint.export import is_exported, load_exported, trained_model
+from hifitse.checkpoint.file import load_checkpoint
+from hifitse.config.schema import Config
+from hifitse.errors import UsageError
+from hifitse.evaluation.result import read_result
+from hifitse.experiment import Experiment, pick_device
+from hifitse.inference import Extractor
+from hifitse.report.live import TrainingDisplay
+from hifitse.runs.checkpoint_ref import CheckpointRef
+from hifitse.runs.records import read_best, read_events, read_metrics
+from hifitse.runs.run import Run
+from hifitse.training.loop import train_run
+from hifitse.training.start import prepare_new
+from hifitse.training.step import TrainingSession
+
+Row = dict[str, Any]
+
+
+def load(source: str | Path, *, checkpoint: str | int | None = None, device: str = "auto") -> Extractor:
+    """Load a trained model, with its EMA weights.
+
+    Args:
+        source: a run, by name or path, or a file: an exported model or a checkpoint.
+        checkpoint: of a run: a step, ``"best"`` or ``"last"``; None: the best if one was chosen, else the last.
+        device: auto, cpu, cuda or cuda:N.
+
+    Raises:
+        UsageError: there is no such run, file or checkpoint.
+        CheckpointError: it is damaged.
+    """
+    path = Path(source)
+    if path.is_file():
+        trained = load_exported(path) if is_exported(path) else trained_model(load_checkpoint(path))
+    elif path.suffix == ".safetensors":
+        raise UsageError(f"{path}: no such file in {Path.cwd()}")
+    else:
+        run = Run.named(str(source))
+        run.require()
+        ref = CheckpointRef(str(checkpoint or ("best" if read_best(run) else "last")))
+        trained = trained_model(ref.load(run)[0])
+    return Extractor(trained, pick_device(device))
+
+
+def train(config: Config, run: str | Path, *, stop_at: int | None = None, device: str = "auto") -> "RunView":
+    """Train a new run through all phases, as ``hifitse train`` does, and return it. Progress goes to stderr.
+
+    Args:
+        config: as `load_config` returns it.
+        run: a name under runs/, or a path.
+        stop_at: end after so many completed steps; None: at train.total_steps.
+
+    Raises:
+        UsageError: the run exists.
+        StoppedError: a guard stopped it; the state is saved.
+        HifitseError: it cannot go on; the state is saved.
+    """
+    target = Run.named(str(run))
+    target.require_new()
+    session = TrainingSession.fresh(Experiment.build(config, pick_device(device)))
+    stop = config.train.total_steps if stop_at is None else stop_at
+    train_run(session, target, TrainingDisplay(session, stop), stop, lambda: prepare_new(target, config))
+    return RunView(target)
+
+
+def open_run(run: str | Path) -> "RunView":
+    """Look at a run, by name or path; nothing of it is changed.
+
+    Raises:
+        UsageError: there is no such run.
+    """
+    found = Run.named(str(run))
+    if not found.path.is_dir():
+        found.require()
+    return RunView(found)
+
+
+class RunView:
+    """What a run has recorded, as flat rows: ``pandas.DataFrame(run.metrics)``."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+
+    @property
+    def path(self) -> Path:
+        return self._run.path
+
+    @property
+    def checkpoints(self) -> list[int]:
+        """Steps that have a checkpoint, ascending."""
+        return self._run.checkpoint_steps()
+
+    @property
+    def best(self) -> int | None:
+        """The step that select-best chose, or None."""
+        best = read_best(self._run)
+        return best.step if best else None
+
+    @property
+    def metrics(self) -> list[Row]:
+        """A row for each logged step: step, phase, learning_rate, loss, a column ``terms.NAME`` for each loss term, ..."""
+        return [_flat(row.model_dump()) for row in read_metrics(self._run) if not row.is_validation]
+
+    @property
+    def validations(self) -> list[Row]:
+        """A row for each validated step: the metrics of the EMA weights, and ``model.NAME`` of the model weights."""
+        results = [read_result(self._run, step) for step in self._run.validation_steps()]
+        return [_flat({"step": r.step, **r.metrics, "model": r.model_metrics, "terms": r.terms}) for r in results]
+
+    @property
+    def events(self) -> list[Row]:
+        """A row for each thing that happened, oldest first."""
+        return [row.model_dump() for row in read_events(self._run)]
+
+    def __repr__(self) -> str:
+        return f"RunView({str(self.path)!r})"
+
+
+def _flat(data: Row, prefix: str = "") -> Row:
+    flat: Row = {}
+    for name, value in data.items():
+        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
+    return flat

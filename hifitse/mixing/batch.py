@@ -1,0 +1,73 @@
+"""Which scenes a step has, and a micro-batch of them; both follow from the number of the step alone."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from hifitse.config.schema import Config
+from hifitse.losses import Counts
+from hifitse.mixing.curriculum import num_absent, phase_at
+
+
+@dataclass(frozen=True)
+class MicroBatch:
+    """Some scenes of one step; B of them, in the order of their indices."""
+
+    step: int
+    """Training step; in a validation always 0."""
+    number: int
+    """Place among the micro-batches of the step, or of the validation."""
+    is_last: bool
+    """No other micro-batch of the step, or of the validation, follows on this rank."""
+    indices: tuple[int, ...]
+    """Scene indices."""
+    mixture: Tensor
+    """(B, mixture_samples) float32."""
+    reference: Tensor
+    """(B, reference_samples) float32."""
+    target: Tensor
+    """(B, mixture_samples) float32."""
+    present: Tensor
+    """(B,) bool: TP."""
+
+    def to(self, device: torch.device | str) -> "MicroBatch":
+        """Return a copy on the device; from pinned memory without waiting for it."""
+        return self._map(lambda tensor: tensor.to(device, non_blocking=True))
+
+    def pin_memory(self) -> "MicroBatch":
+        """Return a copy in page-locked memory; called by the loader where there is a GPU."""
+        return self._map(lambda tensor: tensor.pin_memory())
+
+    def _map(self, change: Callable[[Tensor], Tensor]) -> "MicroBatch":
+        return replace(
+            self,
+            mixture=change(self.mixture),
+            reference=change(self.reference),
+            target=change(self.target),
+            present=change(self.present),
+        )
+
+
+def step_indices(step: int, batch_size: int) -> range:
+    """Return the scene indices of a step."""
+    return range(step * batch_size, (step + 1) * batch_size)
+
+
+def step_counts(config: Config, step: int) -> Counts:
+    """Return how many TP and TA scenes a step has, over all its micro-batches; nothing is rendered."""
+    indices = step_indices(step, config.train.batch_size)
+    absent = num_absent(indices.start, indices.stop, phase_at(config, step).absent_ratio)
+    return Counts(num_present=len(indices) - absent, num_absent=absent)
+
+
+def of_next_step(batches: Iterator[MicroBatch]) -> Iterator[MicroBatch]:
+    """Yield the micro-batches of the next step; those of the step after it are left where they are.
+
+    So a scene that cannot be rendered fails its own step, not the one before.
+    """
+    for batch in batches:
+        yield batch
+        if batch.is_last:
+            return

@@ -1,0 +1,199 @@
+"""Files that survive a crash: whole or absent, on the disk when a function returns, held by one process at a time.
+
+A temporary file is called ``.NAME.<random>.tmp`` and lies beside the file that it is going to be, so that the rename
+stays within one file system. What a killed process has left of them is found by `remove_leftovers`.
+"""
+
+import contextlib
+import errno
+import fcntl
+import json
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+Row = dict[str, Any]
+"""A line of a JSON log."""
+
+# Read once, at the start: to read it is to set it, for all threads.
+_UMASK = os.umask(0)
+os.umask(_UMASK)
+
+
+@contextlib.contextmanager
+def atomic_file(path: Path) -> Iterator[Path]:
+    """Yield a temporary file to be written; on leaving, it is synced and gets the name ``path``.
+
+    Where the block raises, the temporary file is removed and what was there before stays.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, name = tempfile.mkstemp(".tmp", f".{path.name}.", path.parent)
+    os.close(descriptor)
+    temporary = Path(name)
+    try:
+        yield temporary
+        sync(temporary)
+        temporary.chmod(0o666 & ~_UMASK)
+        temporary.replace(path)
+        sync(path.parent)
+    finally:
+        # Where even this fails, the next `remove_leftovers` does it.
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replace a file by one with this text."""
+    with atomic_file(path) as temporary:
+        temporary.write_text(text)
+
+
+def write_json(path: Path, data: Any) -> None:
+    """Replace a file by one with this data."""
+    write_text(path, json.dumps(data, indent=2) + "\n")
+
+
+def sync(path: Path) -> None:
+    """Make the content of a file, or the renames inside a directory, survive a power cut."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def link_or_copy(source: Path, target: Path) -> None:
+    """Give a file a second name, which takes no space; where the file system cannot, copy it."""
+    with atomic_file(target) as temporary:
+        temporary.unlink()
+        try:
+            os.link(source, temporary)
+        except OSError:
+            shutil.copyfile(source, temporary)
+
+
+def remove_leftovers(folder: Path) -> list[Path]:
+    """Remove the temporary files of writes that were killed, and return them; ours, and those of safetensors."""
+    leftovers = sorted({*folder.glob(".*.tmp"), *folder.glob(".tmp*")})
+    for file in leftovers:
+        file.unlink(missing_ok=True)
+    return leftovers
+
+
+@contextlib.contextmanager
+def locked(path: Path, *, wait: bool = False) -> Iterator[int]:
+    """Hold a file or directory for this process; the lock is the operating system's, a dead process holds none.
+
+    Args:
+        path: a directory, or a file, which is made if it is not there.
+        wait: wait until another process that holds it is done.
+
+    Yields:
+        The descriptor, of a file open for reading and writing.
+
+    Raises:
+        BlockingIOError: another process holds it.
+    """
+    descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        _acquire(descriptor, wait)
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def is_locked(path: Path) -> bool:
+    """Tell whether a live process holds a file. Takes the lock from nobody."""
+    try:
+        file = path.open()
+    except FileNotFoundError:
+        return False
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
+def _acquire(descriptor: int, wait: bool) -> None:
+    if wait:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        return
+    for is_last in (False, False, True):
+        try:
+            return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if is_last:
+                raise
+            # It may be `is_locked` of another process, which holds it for an instant.
+            time.sleep(0.02)
+
+
+class JsonLog:
+    """A log of JSON rows, one a line, that is appended to. Rows that a full disk does not take wait here."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.waiting: list[Row] = []
+
+    def append(self, row: Row) -> None:
+        """Write a row now, or with the next one that can be written."""
+        self.waiting.append(row)
+        with contextlib.suppress(OSError):
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what waits.
+
+        Raises:
+            OSError: the file still cannot be written.
+        """
+        if self.waiting:
+            # On a line of its own, whatever a crash has left.
+            start = b"" if _ends_with_line(self.path) else b"\n"
+            append_bytes(self.path, start + json_lines(self.waiting).encode())
+            self.waiting = []
+
+
+def append_bytes(path: Path, data: bytes) -> None:
+    """Append all of these bytes or, with an OSError, none."""
+    with path.open("ab", buffering=0) as file:
+        end = file.tell()
+        if file.write(data) < len(data):
+            file.truncate(end)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+
+def read_rows(path: Path) -> list[Row]:
+    """Return the rows of a log, oldest first; lines that a crash has cut are left out."""
+    text = path.read_text(errors="replace") if path.exists() else ""
+    return [row for line in text.splitlines() if (row := _parsed(line)) is not None]
+
+
+def json_lines(rows: Iterable[Row]) -> str:
+    """Return rows as the text of a log."""
+    return "".join(json.dumps(row) + "\n" for row in rows)
+
+
+def _ends_with_line(path: Path) -> bool:
+    if not path.exists() or path.stat().st_size == 0:
+        return True
+    with path.open("rb") as file:
+        file.seek(-1, os.SEEK_END)
+        return file.read() == b"\n"
+
+
+def _parsed(line: str) -> Row | None:
+    try:
+        row = json.loads(line)
+    except ValueError:
+        return None
+    return row if isinstance(row, dict) else None

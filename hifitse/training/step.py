@@ -1,0 +1,178 @@
+"""One optimizer step, and the session that repeats it: what train, resume, smoke and resume --verify drive."""
+
+import contextlib
+import time
+from collections.abc import Generator, Iterable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from hifitse.checkpoint.file import Checkpoint
+from hifitse.distributed.ranks import Ranks
+from hifitse.errors import HifitseError
+from hifitse.experiment import Experiment
+from hifitse.losses import energy_db, term_means
+from hifitse.metrics import rms
+from hifitse.mixing.batch import MicroBatch, of_next_step, step_counts
+from hifitse.mixing.curriculum import phase_at
+from hifitse.schedule import ema_decay, learning_rate
+from hifitse.training.gradient_guard import Skip
+from hifitse.training.state import TrainState, from_checkpoint, new_state, update_ema
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """What one optimizer step measured; a function of the state before it and of its scenes."""
+
+    step: int
+    """Completed steps, this one included."""
+    phase: str
+    learning_rate: float
+    loss: float
+    terms: dict[str, float]
+    grad_norm: float
+    skipped: Skip | None
+    """Why the step was not taken (the weights stayed as they were); None where it was."""
+    rms_ratio: float | None
+    ta_energy_db: float | None
+
+    def to_row(self) -> dict[str, object]:
+        """Return the row for metrics.jsonl."""
+        return {name: value for name, value in vars(self).items() if value is not None}
+
+
+def train_step(state: TrainState, micro_batches: Iterable[MicroBatch], experiment: Experiment) -> StepResult:
+    """Do one optimizer step on all micro-batches of the step ``state.step``, and count it.
+
+    Raises:
+        HifitseError: it cannot be done, here or on another rank; the state is that of the steps before it.
+    """
+    config, objective = experiment.config, experiment.objective
+    phase = phase_at(config, state.step)
+    counts = step_counts(config, state.step)
+    has_absent = phase.absent_ratio > 0
+    rate = learning_rate(config.train, state.step, state.optimizer_reset_step) * state.learning_rate_factor
+
+    sums: dict[str, Tensor] = {}
+    state.optimizer.zero_grad(set_to_none=True)
+    with _all_or_none(state.step, experiment.ranks):
+        for batch in micro_batches:
+            assert batch.step == state.step, "the batches are those of the step"
+            batch = batch.to(experiment.device)
+            with experiment.autocast():
+                estimate = state.model(batch.mixture, batch.reference)
+            parts = objective.sums(estimate, batch.target, batch.mixture, batch.present, has_absent)
+            objective.loss(parts, counts, has_absent).backward()  # type: ignore[no-untyped-call]
+            for name, value in (parts | _levels(estimate.detach(), batch)).items():
+                sums[name] = sums.get(name, 0) + value.detach()
+    _all_reduce(state.model, sums, experiment.ranks)
+
+    grad_norm = torch.nn.utils.clip_grad_norm_(state.model.parameters(), config.train.clip_norm).item()
+    parts = {name: sums[name] for name in objective.weights(has_absent)}
+    loss = objective.loss(parts, counts, has_absent).item()
+    skipped = state.gradient_guard.judge(config.health, loss, grad_norm)
+    if skipped is None:
+        for group in state.optimizer.param_groups:
+            group["lr"] = rate
+        state.optimizer.step()
+        update_ema(state.ema, state.model, ema_decay(config.train, state.step))
+    state.step += 1
+
+    return StepResult(
+        step=state.step,
+        phase=phase.name,
+        learning_rate=rate,
+        loss=loss,
+        terms={name: value.item() for name, value in term_means(parts, counts).items()},
+        grad_norm=grad_norm,
+        skipped=skipped,
+        rms_ratio=(sums["rms_estimate"] / sums["rms_target"]).item() if counts.num_present else None,
+        ta_energy_db=sums["energy_db"].item() / counts.num_absent if counts.num_absent else None,
+    )
+
+
+class TrainingSession:
+    """A state, and the experiment that trains it.
+
+    session = TrainingSession.fresh(experiment)
+    losses = [result.loss for result in session.steps(100)]
+    """
+
+    def __init__(self, experiment: Experiment, state: TrainState) -> None:
+        self.experiment = experiment
+        self.state = state
+        self.waited_seconds = 0.0
+        """How long the steps have waited for their scenes."""
+
+    @classmethod
+    def fresh(cls, experiment: Experiment) -> "TrainingSession":
+        """Begin at step 0, with weights drawn from the seed."""
+        return cls(experiment, new_state(experiment.config, experiment.device))
+
+    @classmethod
+    def resumed(
+        cls, experiment: Experiment, checkpoint: Checkpoint, *, reset_optimizer: bool = False
+    ) -> "TrainingSession":
+        """Begin where a checkpoint was saved, see `from_checkpoint`."""
+        state = from_checkpoint(checkpoint, experiment.config, experiment.device, reset_optimizer=reset_optimizer)
+        return cls(experiment, state)
+
+    def steps(self, stop: int) -> Generator[StepResult]:
+        """Do the steps up to ``stop`` completed ones, each when its result is asked for.
+
+        Closing the generator ends its loader processes.
+
+        Raises:
+            HifitseError: a step cannot be done; the state is that of the steps before it.
+        """
+        with contextlib.closing(self.experiment.training_batches(self.state.step, stop)) as batches:
+            waiting = self._waiting_for(batches)
+            while self.state.step < stop:
+                yield train_step(self.state, of_next_step(waiting), self.experiment)
+
+    def _waiting_for(self, batches: Iterator[MicroBatch]) -> Iterator[MicroBatch]:
+        while True:
+            started = time.perf_counter()
+            try:
+                batch = next(batches)
+            except StopIteration:
+                return
+            finally:
+                self.waited_seconds += time.perf_counter() - started
+            yield batch
+
+
+def _levels(estimate: Tensor, batch: MicroBatch) -> dict[str, Tensor]:
+    return {
+        "rms_estimate": rms(estimate[batch.present]).sum(),
+        "rms_target": rms(batch.target[batch.present]).sum(),
+        "energy_db": energy_db(estimate[~batch.present]).sum(),
+    }
+
+
+@contextlib.contextmanager
+def _all_or_none(step: int, ranks: Ranks) -> Generator[None]:
+    """Let all ranks fail where one does: nothing of the state has changed yet, so the main one can still save it."""
+    failed: HifitseError | None = None
+    try:
+        yield
+    except HifitseError as error:
+        failed = error
+    except (RuntimeError, MemoryError) as error:
+        # Out of memory, most of all.
+        failed = HifitseError(f"step {step + 1} cannot be done: {error} (events.jsonl has the traceback)")
+        failed.__cause__ = error
+    if ranks.all_reduce_max(int(failed is not None)):
+        raise failed or HifitseError(f"another rank cannot do step {step + 1}")
+
+
+def _all_reduce(model: nn.Module, sums: dict[str, Tensor], ranks: Ranks) -> None:
+    """Replace this rank's gradients and sums by those of the whole step."""
+    if ranks.size == 1:
+        return
+    for parameter in model.parameters():
+        if parameter.grad is None:
+            parameter.grad = torch.zeros_like(parameter)
+    ranks.all_reduce_sum([parameter.grad for parameter in model.parameters() if parameter.grad is not None])
+    ranks.all_reduce_sum(list(sums.values()))

@@ -1,0 +1,42 @@
+"""A run that was interrupted anywhere, any number of times, equals one that was not: to the bit."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from hifitse.checkpoint.file import load_checkpoint
+from hifitse.evaluation.result import read_result
+from hifitse.runs.records import read_metrics
+from hifitse.runs.run import Run
+from tests.helpers import TINY, Cli
+
+INTERRUPTIONS = {
+    1: "in the first step",
+    3: "in mid-phase, away from any checkpoint",
+    4: "at the phase boundary, where an exam is due",
+    7: "right before a validation",
+    8: "right after a validation",
+    10: "at a save",
+}
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+@pytest.mark.parametrize("micro_batch_size", [1, 4])
+def test_interruptions_change_nothing(cli: Cli, tmp_path: Path, num_workers: int, micro_batch_size: int) -> None:
+    straight, interrupted = Run(tmp_path / "straight"), Run(tmp_path / "interrupted")
+    settings = ("--set", f"data.num_workers={num_workers}", "--set", f"train.micro_batch_size={micro_batch_size}")
+    assert cli("train", "--config", TINY, "--run", straight.path, *settings).code == 0
+    assert cli("train", "--config", TINY, "--run", interrupted.path, *settings, "--stop-at", 1).code == 0
+    for step in [*INTERRUPTIONS, 12][1:]:
+        assert cli("resume", "--run", interrupted.path, "--stop-at", step).code == 0
+        assert interrupted.checkpoint_steps()[-1] == step
+
+    assert read_metrics(interrupted) == read_metrics(straight)
+    for step in straight.checkpoint_steps():
+        ours, theirs = (load_checkpoint(run.checkpoint_path(step)) for run in (interrupted, straight))
+        assert ours.tensors.keys() == theirs.tensors.keys()
+        assert all(torch.equal(tensor, ours.tensors[name]) for name, tensor in theirs.tensors.items())
+        assert ours.header.watch == theirs.header.watch
+    for step in straight.validation_steps():
+        assert read_result(interrupted, step) == read_result(straight, step)

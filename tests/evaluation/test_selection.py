@@ -1,0 +1,106 @@
+"""Selection on runs whose exams are known."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from hifitse.checkpoint.file import Header, save_checkpoint
+from hifitse.errors import HifitseError, UsageError
+from hifitse.evaluation.bounds import Bound
+from hifitse.evaluation.selection import choose, select
+from hifitse.evaluation.validation import ValidationResult
+from hifitse.metrics import METRICS, Sample, aggregate
+from hifitse.runs.run import Run
+
+GATES = [Bound.parse("rms_ratio>=0.8"), Bound.parse("rms_ratio<=1.25")]
+METRIC = METRICS["tp_si_sdr"]
+
+
+def add(run: Run, step: int, si_sdr_db: float, rms_ratio: float, val_loss: float, digest: str = "exam") -> None:
+    """Give the run a checkpoint with an exam of three TP scenes and one TA scene."""
+    save_checkpoint(run.checkpoint_path(step), Header(step, {}, ""), {"model/w": torch.ones(2)})
+    samples = tuple(
+        Sample(i, True, si_sdr_db=si_sdr_db + spread, si_sdri_db=0.0, rms_estimate=rms_ratio, rms_target=1.0)
+        for i, spread in enumerate((-1.0, 0.0, 1.0))
+    ) + (Sample(3, False, energy_db=-40.0, suppression_db=20.0),)
+    metrics = aggregate(samples, val_loss)
+    run.write_validation(step, ValidationResult(step, digest, metrics, metrics, {}, samples).to_json())
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    """The failure that hifitse was born from: the most suppressed checkpoint has the lowest loss."""
+    run = Run(tmp_path / "run")
+    add(run, 200, -4.32, 1.2, -1.0)
+    add(run, 210, -3.72, 1.038, -2.0)
+    add(run, 220, -2.83, 0.746, -3.0)
+    add(run, 230, -3.74, 0.633, -2.5)
+    return run
+
+
+def test_the_gate_keeps_the_suppressed_checkpoint_from_being_best(run: Run) -> None:
+    selection = choose(run, METRIC, GATES)
+    assert [ranked.step for ranked in selection.ranking] == [210, 200]
+    assert selection.lowest_val_loss_step == 220
+    assert {item.step: item.reason for item in selection.excluded} == {
+        220: "rms_ratio 0.746 is below 0.8",
+        230: "rms_ratio 0.633 is below 0.8",
+    }
+    assert json.loads(run.best_path.read_text())["step"] == 210
+    assert run.find("best") == run.checkpoint_path(210)
+
+
+def test_without_the_gate_it_would_have_won(run: Run) -> None:
+    assert select(run, METRIC, []).best.step == 220
+
+
+def test_the_difference_to_the_best_is_paired_by_scene(run: Run) -> None:
+    mean, error = select(run, METRIC, GATES).ranking[1].behind_best or (0, 0)
+    assert mean == pytest.approx(0.6)
+    assert error == pytest.approx(0, abs=1e-9)
+
+
+def test_a_damaged_winner_is_passed_over(run: Run) -> None:
+    path = run.checkpoint_path(210)
+    path.write_bytes(path.read_bytes()[:-1])
+    selection = select(run, METRIC, GATES)
+    assert selection.best.step == 200
+    assert "damaged" in selection.excluded[0].reason
+
+
+def test_checkpoints_without_a_comparable_exam_are_left_out_with_the_remedy(run: Run) -> None:
+    add(run, 205, 99.0, 1.0, -9.0, digest="another")
+    run.validation_path(200).unlink()
+    reasons = {item.step: item.reason for item in select(run, METRIC, GATES).excluded}
+    assert "--from 205" in reasons[205]
+    assert "not validated" in reasons[200]
+
+
+def test_a_metric_that_is_not_a_number_never_ranks(run: Run) -> None:
+    add(run, 240, float("nan"), 1.0, float("nan"))
+    selection = select(run, METRIC, GATES)
+    assert selection.best.step == 210
+    assert selection.lowest_val_loss_step == 220
+    assert {item.step: item.reason for item in selection.excluded}[240] == "tp_si_sdr is not finite"
+
+
+def test_if_none_meets_the_bounds_the_message_says_why(run: Run) -> None:
+    with pytest.raises(HifitseError, match="step 220: rms_ratio 0.746 is below 2"):
+        select(run, METRIC, [Bound.parse("rms_ratio>=2")])
+    assert not run.best_path.exists()
+
+
+@pytest.mark.parametrize("text", ["rms_ratio", "rms_ratio=1", "rms_ratio>=high", "loudness>=1"])
+def test_a_wrong_requirement_is_refused(text: str) -> None:
+    with pytest.raises(UsageError):
+        Bound.parse(text)
+
+
+def test_a_best_that_was_chosen_by_looser_bounds_does_not_outlive_a_refusal(run: Run) -> None:
+    assert choose(run, METRIC, []).best.step == 220
+    with pytest.raises(HifitseError, match="step 220, which was best so far, is not any more"):
+        choose(run, METRIC, [Bound.parse("rms_ratio>=2")])
+    with pytest.raises(UsageError, match="no best checkpoint chosen yet"):
+        run.find("best")

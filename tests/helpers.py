@@ -1,0 +1,42 @@
+"""What tests import: where the bundled data are, and the shape of what the command line gives back."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import h5py
+import numpy as np
+import soundfile as sf
+
+from hifitse.config.files import BUNDLED
+from hifitse.storage import append_bytes, json_lines
+
+DATA = Path(__file__).parent / "data"
+DEMO_CORPUS = BUNDLED / "demo_corpus"
+SPEECH = DEMO_CORPUS / "speech"
+TINY = DATA / "tiny.yaml"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    code: int
+    out: str
+    err: str
+
+
+Cli = Callable[..., Outcome]
+
+
+def fill_group(group: h5py.Group, paths: list[Path]) -> None:
+    """Put files into a group, as datasets 0, 1, ... of float32."""
+    recordings = [sf.read(path, dtype="float32")[0] for path in paths]
+    for number, samples in enumerate(recordings):
+        group[str(number)] = np.asarray(samples)
+    group.attrs["count"] = len(recordings)
+    group["durations"] = [len(samples) for samples in recordings]
+    group["filenames"] = [path.name for path in paths]
+
+
+def append_rows(path: Path, *rows: dict[str, object]) -> None:
+    """Append rows to a log, as a run that goes on would."""
+    append_bytes(path, json_lines(rows).encode())

@@ -1,0 +1,197 @@
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import soundfile as sf
+import torch
+
+from hifitse.config.schema import Config
+from hifitse.corpus.corpus import load_corpus
+from hifitse.errors import DataError
+from hifitse.mixing.batch import MicroBatch, of_next_step, step_counts, step_indices
+from hifitse.mixing.loader import training_batches, validation_batches
+
+MakeConfig = Callable[..., Config]
+PARTS = ("mixture", "reference", "target", "present")
+
+
+def joined(batches: list[MicroBatch]) -> dict[tuple[int, str], torch.Tensor]:
+    """Put the micro-batches of each step together."""
+    steps = sorted({batch.step for batch in batches})
+    return {
+        (step, part): torch.cat([getattr(batch, part) for batch in batches if batch.step == step])
+        for step in steps
+        for part in PARTS
+    }
+
+
+def train(config: Config, start: int = 0, stop: int = 4) -> dict[tuple[int, str], torch.Tensor]:
+    return joined(list(training_batches(config, load_corpus(config).train, start, stop)))
+
+
+def equal(a: dict[tuple[int, str], torch.Tensor], b: dict[tuple[int, str], torch.Tensor]) -> bool:
+    return a.keys() == b.keys() and all(torch.equal(a[key], b[key]) for key in a)
+
+
+def test_workers_and_micro_batches_change_nothing(make_config: MakeConfig) -> None:
+    plain = train(make_config())
+    for num_workers, size in [(0, 1), (0, 3), (0, 4), (1, 4), (3, 1)]:
+        config = make_config(data={"num_workers": num_workers}, train={"micro_batch_size": size})
+        assert equal(train(config), plain), (num_workers, size)
+
+
+def test_starting_later_gives_the_same_steps(make_config: MakeConfig) -> None:
+    config = make_config()
+    plain = train(config)
+    assert equal(train(config, 2), {key: value for key, value in plain.items() if key[0] >= 2})
+    assert not train(config, 3, 3)
+
+
+def test_seeds_differ_in_training_and_share_the_exam(make_config: MakeConfig) -> None:
+    configs = [make_config(seed=seed) for seed in (0, 1)]
+    pool = load_corpus(configs[0]).held_out
+    assert not equal(train(configs[0]), train(configs[1]))
+    exams = [list(validation_batches(config, pool)) for config in configs]
+    assert equal(joined(exams[0]), joined(exams[1]))
+
+
+def test_counts_are_those_of_the_scenes(make_config: MakeConfig) -> None:
+    config = make_config(train={"batch_size": 5, "micro_batch_size": 2})
+    steps = train(config, 0, 6)
+    for step in range(6):
+        present = steps[step, "present"]
+        assert step_counts(config, step) == (present.sum(), (~present).sum())
+        silent = steps[step, "target"].abs().amax(dim=1) == 0
+        assert torch.equal(silent, ~present)
+    assert step_counts(config, 0) == (5, 0)
+    assert sum(step_counts(config, step).num_absent for step in range(2, 12)) == 15
+
+
+def test_micro_batches_say_where_they_belong(make_config: MakeConfig) -> None:
+    config = make_config(train={"batch_size": 5, "micro_batch_size": 2})
+    batches = list(training_batches(config, load_corpus(config).train, 3, 5))
+    assert [(batch.step, batch.number, batch.is_last) for batch in batches] == [
+        (step, number, number == 2) for step in (3, 4) for number in range(3)
+    ]
+    assert [batch.indices for batch in batches[:3]] == [(15, 16), (17, 18), (19,)]
+    assert list(step_indices(3, 5)) == [15, 16, 17, 18, 19]
+    batch = batches[2]
+    assert batch.mixture.shape == batch.target.shape == (1, config.audio.mixture_samples)
+    assert batch.reference.shape == (1, config.audio.reference_samples)
+    assert {getattr(batch, name).dtype for name in PARTS[:3]} == {torch.float32}
+    assert batch.to("meta").present.device.type == "meta" and batch.to("cpu").indices == (19,)
+
+
+def test_the_exam_is_in_exact_proportion_and_clean(make_config: MakeConfig) -> None:
+    config = make_config(validation={"num_scenes": 15, "absent_ratio": 0.2, "batch_size": 4})
+    batches = list(validation_batches(config, load_corpus(config).held_out))
+    assert [len(batch.indices) for batch in batches] == [4, 4, 4, 3]
+    assert [batch.is_last for batch in batches] == [False, False, False, True]
+    assert sum(index for batch in batches for index in batch.indices) == sum(range(15))
+    assert sum(int(batch.present.sum()) for batch in batches) == 12
+    assert all(batch.reference.abs().amax(dim=1).min() > 0 for batch in batches)
+
+
+def test_the_loader_leaves_the_global_generator_alone(make_config: MakeConfig) -> None:
+    before = torch.get_rng_state()
+    train(make_config(data={"num_workers": 1}))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_abandoned_batches_leave_no_process(make_config: MakeConfig) -> None:
+    config = make_config(data={"num_workers": 2})
+    batches = training_batches(config, load_corpus(config).train, 0, 10**6)
+    next(batches)
+    assert len(multiprocessing.active_children()) == 2
+    started = time.monotonic()
+    batches.close()
+    assert not multiprocessing.active_children()
+    assert time.monotonic() - started < 4
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_an_error_arrives_as_it_was_raised(make_config: MakeConfig, tmp_path: Path, num_workers: int) -> None:
+    for speaker in range(4):
+        for number in range(4):
+            path = tmp_path / "speech" / f"s{speaker}" / f"{number}.wav"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            sf.write(path, [float("nan")] * 32000, 8000, subtype="FLOAT")
+    config = make_config(data={"speech": tmp_path / "speech", "num_workers": num_workers})
+    with pytest.raises(DataError) as caught:
+        list(training_batches(config, load_corpus(config).train, 0, 2))
+    assert type(caught.value) is DataError
+    assert str(caught.value).startswith(str(tmp_path)) and "not finite" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_worker_that_dies_is_an_error_for_people(make_config: MakeConfig) -> None:
+    config = make_config(data={"num_workers": 1})
+    batches = training_batches(config, load_corpus(config).train, 0, 10**6)
+    next(batches)
+    (worker,) = multiprocessing.active_children()
+    assert worker.pid is not None
+    os.kill(worker.pid, signal.SIGKILL)
+    with pytest.raises(DataError, match=r"^a loader process died \(.*\); if memory ran out, lower data\.num_workers"):
+        for _ in batches:
+            pass
+
+
+def test_signals_to_the_whole_group_reach_only_the_training_process(tmp_path: Path, demo_corpus: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(
+        textwrap.dedent(f"""
+        import signal, sys
+        from hifitse.mixing.loader import training_batches
+        from hifitse.config.schema import Config
+        from hifitse.corpus.corpus import load_corpus
+
+        if __name__ == "__main__":
+            config = Config(
+                audio=dict(sample_rate=8000, mixture_seconds=1, reference_seconds=1),
+                data=dict(speech={str(demo_corpus / "speech")!r}, num_workers=2),
+                mixing=dict(num_interferers=(1, 1)),
+                curriculum=[dict(name="tp", absent_ratio=0)],
+                model=dict(kind="compact"),
+            )
+            received = []
+            for number in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(number, lambda number, frame: received.append(number))
+            batches = training_batches(config, load_corpus(config).train, 0, 10**6)
+            after = 0
+            for batch in batches:
+                if batch.step == 0 and batch.number == 0:
+                    print("ready", flush=True)
+                after += len(received) == 2
+                if after == 60:  # more than was rendered ahead
+                    break
+            batches.close()
+            print(sorted(received))
+        """)
+    )
+    process = subprocess.Popen(
+        [sys.executable, str(script)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert process.stdout is not None and process.stdout.readline() == "ready\n"
+    os.killpg(process.pid, signal.SIGINT)
+    os.killpg(process.pid, signal.SIGTERM)
+    # Workers hold the pipes too: their end shows that the last of them is gone.
+    output, errors = process.communicate(timeout=60)
+    assert (output, errors, process.returncode) == ("[2, 15]\n", "", 0)
+
+
+def test_a_step_takes_no_batch_of_the_next_one(make_config: MakeConfig) -> None:
+    config = make_config(train={"batch_size": 4, "micro_batch_size": 2})
+    batches = training_batches(config, load_corpus(config).train, 0, 2)
+    assert [batch.step for batch in of_next_step(batches)] == [0, 0]
+    assert next(batches).step == 1

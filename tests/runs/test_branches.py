@@ -1,0 +1,174 @@
+"""An abandoned line is put back whole, and what it replaces is set aside whole."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from hifitse.runs.records import read_best
+from hifitse.checkpoint.file import Header, load_checkpoint, load_header, save_checkpoint
+from hifitse.errors import UsageError
+from hifitse.runs.branches import archive_after, archive_copy, new_folder, restore
+from hifitse.runs.run import Run
+from tests.helpers import append_rows
+
+Content = dict[str, bytes]
+
+
+def grow(run: Run, line: str, last: int) -> None:
+    """Go on from the newest checkpoint with one every 10 steps, each with an exam and two rows."""
+    first = max(run.checkpoint_steps(), default=0)
+    parent = load_header(run.checkpoint_path(first))[1] if first else None
+    run.path.mkdir(exist_ok=True)
+    run.config_path.write_text(f"line: {line}\n")
+    for step in range(first + 10, last + 1, 10):
+        header = Header(step, {"line": line}, "", parent)
+        parent = save_checkpoint(run.checkpoint_path(step), header, {"model/w": torch.ones(2)})
+        run.write_validation(step, {"line": line, "raw_metrics": {}})
+        for row_step in (step - 5, step):
+            append_rows(run.metrics_path, {"step": row_step, "line": line})
+    run.best_path.write_text(json.dumps({"step": last, "line": line}))
+
+
+def go_back(run: Run, step: int) -> None:
+    archive_after(run, step)
+
+
+def roll_back(run: Run, step: int) -> None:
+    """Go back as a guard does: the checkpoint of that step is replaced by one that descends from it."""
+    folder = new_folder(run)
+    archive_copy(run, step, folder)
+    kept = load_checkpoint(run.checkpoint_path(step))
+    header = Header(step, {"line": "cut"}, "", kept.digest, learning_rate_factor=0.5)
+    save_checkpoint(run.checkpoint_path(step), header, kept.tensors)
+    archive_after(run, step, folder)
+
+
+def content(run: Run) -> Content:
+    """Return all files of the run but its abandoned lines."""
+    files = [path for path in sorted(run.path.rglob("*")) if path.is_file() and "abandoned" not in path.parts]
+    return {str(path.relative_to(run.path)): path.read_bytes() for path in files if path.name != "lock"}
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    run = Run(tmp_path / "run")
+    grow(run, "a", 50)
+    return run
+
+
+@pytest.mark.parametrize("cut", [go_back, roll_back])
+@pytest.mark.parametrize("last", [20, 40, 60])
+def test_a_line_comes_back_as_it_was_and_twice_undoes_it(run: Run, cut: Callable[[Run, int], None], last: int) -> None:
+    original = content(run)
+    cut(run, 20)
+    if last > 20:
+        grow(run, "b", last)
+    second = content(run)
+    done = restore(run, "1")
+    assert content(run) == original
+    assert (done.after_step, done.last_step, done.aside) == (20, 50, "02")
+    assert [folder.name for folder in run.archived_folders()] == ["02"]
+    restore(run, done.aside)
+    assert content(run) == second
+    restore(run, "03")
+    assert content(run) == original
+
+
+def test_a_best_that_was_chosen_since_comes_back_too(run: Run) -> None:
+    go_back(run, 20)
+    run.best_path.write_text(json.dumps({"step": 10}))
+    second = content(run)
+    restore(run, "01")
+    assert read_best(run) == {"step": 50, "line": "a"}
+    restore(run, "02")
+    assert content(run) == second
+
+
+def test_a_line_is_put_only_onto_the_checkpoint_that_it_continues(run: Run) -> None:
+    original = content(run)
+    go_back(run, 30)
+    go_back(run, 10)
+    grow(run, "b", 40)
+    before = content(run)
+    with pytest.raises(UsageError, match="another checkpoint of step 30.*abandoned/02: restore that one first"):
+        restore(run, "01")
+    assert content(run) == before
+    restore(run, "02")
+    restore(run, "01")
+    assert content(run) == original
+
+
+def test_after_two_rollbacks_to_one_step_either_line_fits(run: Run) -> None:
+    original = content(run)
+    for line in ("b", "c"):
+        roll_back(run, 20)
+        grow(run, line, 40)
+    restore(run, "01")
+    assert content(run) == original
+
+
+def test_a_rolled_back_line_does_not_fit_onto_another_history(run: Run) -> None:
+    roll_back(run, 30)
+    go_back(run, 10)
+    grow(run, "b", 40)
+    with pytest.raises(UsageError, match="abandoned/02: restore that one first"):
+        restore(run, "01")
+
+
+@pytest.fixture
+def kill(run: Run, monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """Restore abandoned/01, and be killed after some of its files were moved."""
+
+    def restore_a_part(moves: int) -> None:
+        replace, done = Path.replace, [0]
+
+        def killed(self: Path, target: Path) -> Path:
+            if self.is_relative_to(run.path / "abandoned" / "01") and self.name[0] != ".":
+                done[0] += 1
+                if done[0] > moves:
+                    raise KeyboardInterrupt
+            return replace(self, target)
+
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr(Path, "replace", killed)
+            restore(run, "01")
+
+    return restore_a_part
+
+
+@pytest.mark.parametrize("moves", range(9))
+def test_a_restore_that_was_killed_goes_on(run: Run, kill: Callable[[int], None], moves: int) -> None:
+    original = content(run)
+    roll_back(run, 20)
+    grow(run, "b", 40)
+    second = content(run)
+    kill(moves)
+    restore(run, "01")
+    assert content(run) == original
+    restore(run, "02")
+    assert content(run) == second
+
+
+@pytest.mark.parametrize("moves", range(4))
+def test_training_on_after_a_killed_restore_loses_nothing(run: Run, kill: Callable[[int], None], moves: int) -> None:
+    go_back(run, 20)
+    grow(run, "b", 40)
+    kill(moves)
+    grow(run, "c", 60)
+    before = {path.read_bytes() for path in run.path.rglob("*.safetensors")}
+    restore(run, "01")
+    assert {path.read_bytes() for path in run.path.rglob("*.safetensors")} == before
+
+
+def test_a_line_that_is_not_there_or_not_whole_is_named(run: Run) -> None:
+    with pytest.raises(UsageError, match="no abandoned line 7; the run has none"):
+        restore(run, "7")
+    go_back(run, 30)
+    with pytest.raises(UsageError, match="no abandoned line x; there are 01"):
+        restore(run, "x")
+    (run.path / "abandoned" / "01" / "line.json").unlink()
+    with pytest.raises(UsageError, match="not a whole line.*resume --from FILE"):
+        restore(run, "01")
