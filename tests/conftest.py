@@ -107,5 +107,5 @@ def _trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def trained(_trained: Path, tmp_path: Path) -> Path:
-    """A finished tiny run, free to change: 12 steps, checkpoints every 2, exams every 4."""
+    """A finished tiny run, free to change: 12 steps, checkpoints every 2, validations every 4."""
     return Path(shutil.copytree(_trained, tmp_path / "trained"))

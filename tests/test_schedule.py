@@ -24,7 +24,7 @@ def test_after_a_reset_the_rate_rises_back_to_its_own_place() -> None:
     assert learning_rate(CONFIG, 700, optimizer_reset_step=500) == learning_rate(CONFIG, 700)
 
 
-def test_the_average_forgets_its_start_soon() -> None:
+def test_the_ema_weights_forget_their_start_soon() -> None:
     assert ema_decay(CONFIG, 0) == 0.1
     assert ema_decay(CONFIG, 10_000) == 0.99
 

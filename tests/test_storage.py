@@ -1,5 +1,7 @@
-"""A log keeps every row, whatever a crash or a full disk does to the one that is being written."""
+"""Files are whole or absent, and a log keeps every row, whatever a crash or a full disk does to a write."""
 
+import json
+import os
 import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,7 +10,16 @@ from typing import Any
 
 import pytest
 
-from hifitse.storage import JsonLog, read_rows
+from hifitse.storage import (
+    JsonLog,
+    atomic_file,
+    is_locked,
+    locked,
+    read_rows,
+    remove_leftovers,
+    write_json,
+    write_text,
+)
 
 ROWS = [{"step": 1, "terms": {"loss": 0.5}}, {"step": 2, "terms": {"loss": 0.25}}]
 
@@ -34,7 +45,10 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "metrics.jsonl"
 
 
-def test_a_line_that_was_cut_anywhere_costs_no_other(path: Path) -> None:
+# Logs
+
+
+def test_a_row_that_was_cut_anywhere_costs_no_other(path: Path) -> None:
     append(path, ROWS)
     whole = path.read_bytes()
     first = whole.index(b"\n") + 1
@@ -72,3 +86,77 @@ def test_what_a_full_disk_does_not_take_is_written_later_in_order(path: Path) ->
     assert read_rows(path) == []
     log.append({"step": 3})
     assert read_rows(path) == [*ROWS, {"step": 3}]
+
+
+# Whole files
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, OSError, ValueError])
+def test_a_write_that_fails_leaves_what_was_there(tmp_path: Path, error: type[BaseException]) -> None:
+    path = tmp_path / "best.json"
+    write_text(path, "old")
+    with pytest.raises(error), atomic_file(path) as temporary:
+        temporary.write_text("half")
+        raise error
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_full_disk_leaves_what_was_there(tmp_path: Path) -> None:
+    path = tmp_path / "best.json"
+    write_json(path, {"step": 1})
+    with files_no_longer_than(4), pytest.raises(OSError):
+        write_json(path, {"step": 2})
+    assert json.loads(path.read_text()) == {"step": 1}
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_new_file_gets_its_folder_and_the_mode_of_the_umask(tmp_path: Path) -> None:
+    path = tmp_path / "a" / "b" / "text.txt"
+    write_text(path, "text")
+    mask = os.umask(0)
+    os.umask(mask)
+    assert path.read_text() == "text"
+    assert path.stat().st_mode & 0o777 == 0o666 & ~mask
+
+
+def test_two_writers_of_one_file_do_not_share_a_temporary_one(tmp_path: Path) -> None:
+    path = tmp_path / "best.json"
+    with atomic_file(path) as first, atomic_file(path) as second:
+        assert first != second
+        assert first.name.startswith(".best.json.") and first.suffix == ".tmp" and first.parent == path.parent
+        first.write_text("first")
+        second.write_text("second")
+    assert path.read_text() == "first", "the last to end"
+
+
+def test_what_a_killed_write_has_left_is_removed_and_nothing_else(tmp_path: Path) -> None:
+    kept = [tmp_path / name for name in ("best.json", "notes.tmp", ".hidden")]
+    left = [tmp_path / name for name in (".best.json.abc123.tmp", ".best.json.tmp", ".tmpAbC123")]
+    for path in [*kept, *left]:
+        path.write_text("text")
+    assert remove_leftovers(tmp_path) == sorted(left)
+    assert sorted(tmp_path.iterdir()) == sorted(kept)
+    assert remove_leftovers(tmp_path / "none") == []
+
+
+# Locks
+
+
+def test_a_lock_is_held_by_one_and_ends_with_its_block(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    assert not is_locked(path) and not path.exists(), "to look takes nothing and makes nothing"
+    with locked(path):
+        assert is_locked(path)
+        with pytest.raises(BlockingIOError), locked(path):
+            pass
+        assert is_locked(path)
+    assert not is_locked(path)
+    with locked(path):
+        pass
+
+
+def test_a_folder_can_be_held_too(tmp_path: Path) -> None:
+    with locked(tmp_path, wait=True), pytest.raises(BlockingIOError), locked(tmp_path):
+        pass
+    assert list(tmp_path.iterdir()) == []

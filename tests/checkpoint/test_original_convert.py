@@ -85,7 +85,9 @@ def test_moments_follow_the_order_of_the_saved_weights(original: Original, confi
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-def test_half_precision_keeps_its_values_and_is_told(original: Original, config: Config, dtype: torch.dtype) -> None:
+def test_half_precision_keeps_its_values_and_is_reported(
+    original: Original, config: Config, dtype: torch.dtype
+) -> None:
     halves = {name: tensor.to(dtype) for name, tensor in original.weights.items()}
     converted = convert(replace(original, weights=halves), config)
     for name, tensor in halves.items():
@@ -101,7 +103,7 @@ def test_without_moments_the_optimizer_starts_afresh_and_rises_slowly(original: 
     assert "no AdamW moments" in converted.notes[0]
 
 
-def test_the_settings_of_adamw_are_ours_and_what_differs_is_told(original: Original, config: Config) -> None:
+def test_the_settings_of_adamw_are_ours_and_what_differs_is_reported(original: Original, config: Config) -> None:
     notes = " ".join(convert(original, config).notes)
     assert "learning rate at step 200000: 0.000136 as configured, not 0.00016" in notes
     assert not any(name in notes for name in ("betas", "weight_decay", "train.learning_rate"))
@@ -114,7 +116,7 @@ def test_the_settings_of_adamw_are_ours_and_what_differs_is_told(original: Origi
 
 
 def test_weights_that_share_memory_arrive_separate(original: Original, config: Config) -> None:
-    # A GPU keeps all weights of an LSTM in one buffer; and nothing says that the average is another tensor.
+    # A GPU keeps all weights of an LSTM in one buffer; and nothing says that the EMA weight is another tensor.
     weights = original.weights
     names = [name for name in weights if "freq_lstm" in name]
     buffer = torch.cat([weights[name].flatten() for name in names])
@@ -146,7 +148,7 @@ WRONG: dict[str, tuple[Callable[[Original], object], str]] = {
         lambda o: o.weights.update({NAME: NAN.to_sparse_coo()}),
         f"model/{NAME}: a Tensor, should be a dense tensor",
     ),
-    "missing average": (lambda o: o.ema.pop(NAME), f"ema/{NAME}: missing"),
+    "missing EMA weight": (lambda o: o.ema.pop(NAME), f"ema/{NAME}: missing"),
     "missing moment": (
         lambda o: moments_of(o)[0].pop("exp_avg_sq"),
         "optimizer/encoder.norms.0.weight/exp_avg_sq: missing",
@@ -197,7 +199,7 @@ def shapes_of(model: GridConfig | CompactConfig) -> dict[str, tuple[int, ...]]:
 
 
 @pytest.mark.parametrize("model", GRIDS)
-def test_the_sizes_of_a_network_are_found_whichever_tensor_is_wrong(model: GridConfig) -> None:
+def test_the_sizes_of_a_network_are_found_whichever_tensor_is_missing(model: GridConfig) -> None:
     shapes = shapes_of(model)
     widths = tuple(last - first + 1 for first, last in model.band_layout)
     expected = Sizes(model.feature_dim, model.lstm_hidden, model.num_blocks, model.reinject_at, widths)
@@ -205,7 +207,6 @@ def test_the_sizes_of_a_network_are_found_whichever_tensor_is_wrong(model: GridC
     assert differences(model, expected) == []
     for name in list(shapes)[:: max(len(shapes) // 25, 1)]:
         assert sizes({key: shape for key, shape in shapes.items() if key != name}) == expected, name
-        assert sizes({**shapes, name: tuple(size + 1 for size in shapes[name])}) == expected, name
 
 
 def test_another_architecture_has_no_sizes() -> None:
@@ -225,7 +226,7 @@ def test_the_overrides_that_are_proposed_make_the_network_fit(model: GridConfig)
     assert differences(load_config(ORIGINAL / "tiny.yaml", start + fixes).model, found) == []
 
 
-def test_differing_bands_without_a_layout_of_ours_are_told_by_their_widths(config: Config) -> None:
+def test_differing_bands_without_a_layout_of_ours_are_named_by_their_widths(config: Config) -> None:
     found = Sizes(16, 12, 2, (0, 1), (1000, 30))
     (line,) = differences(config.model, found)
     assert line.startswith("model.bands: 53 bands configured, 2 in the file")

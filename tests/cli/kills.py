@@ -1,6 +1,6 @@
 """Kills trainings with SIGKILL and resumes them, over and over; whatever is left must equal an undisturbed run.
 
-    python tests/cli/kills.py FOLDER --kills 200 [--seed 0]
+    python -m tests.cli.kills FOLDER --kills 200 [--seed 0]
 
 Each attempt is a process of its own, forked from this one, which has imported everything but computed nothing. Most
 are killed within a save: some milliseconds after its temporary file appears.
@@ -61,7 +61,7 @@ class Torture:
         return dict(self.seen)
 
     def _disturb(self, run: Run, kill: bool) -> bool:
-        """Start or resume a run and kill it at a random moment; tell whether it came to its end before that."""
+        """Start or resume a run and kill it at a random moment; return whether it came to its end before that."""
         process = self._start(run)
         if not kill:
             code = _wait(process)
@@ -121,7 +121,9 @@ class Torture:
         assert newest >= due - EVERY * (1 if done > due else 2), f"step {done} was reached, {newest} is the newest"
         kept = [row for row in rows if row.step <= newest]
         expected = [row for row in self.rows if row.step <= newest]
-        assert kept == expected or kept == expected[:-1], "no row of a saved step is missing, but of an exam cut short"
+        assert kept == expected or kept == expected[:-1], (
+            "no row of a saved step is missing, but of a validation cut short"
+        )
 
     def _check_end(self, run: Run) -> None:
         """All of a run that was killed equals the undisturbed one, to the bit, and nothing else lies about."""

@@ -14,7 +14,7 @@ CONFIGS = Path(__file__).parents[2] / "configs"
 
 
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
-def test_every_config_finds_its_corpus_and_fills_its_exam(path: Path) -> None:
+def test_every_config_finds_its_corpus_and_fills_its_validation(path: Path) -> None:
     experiment = Experiment.build(load_config(path), torch.device("cpu"))
     assert len(experiment.corpus.train.speakers) >= 2
     assert len(experiment.corpus.held_out.speakers) >= 2

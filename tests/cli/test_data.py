@@ -26,7 +26,7 @@ from hifitse.mixing.curriculum import settings_at
 from hifitse.mixing.rendering import Rendered, render_index
 from hifitse.runs.records import read_metrics
 from hifitse.runs.run import Run
-from tests.helpers import DATA, SPEECH, TINY, Cli
+from tests.helpers import DEMO_CORPUS, SPEECH, TINY, Cli
 
 
 @pytest.fixture
@@ -126,7 +126,7 @@ def without_places(value: Any) -> Any:
 def test_at_its_own_rate_a_packed_corpus_is_the_same_to_the_bit(
     cli: Cli, hdf5_corpus: Path, tmp_path: Path, kind: str
 ) -> None:
-    overrides = ["sample_rate=16000"]
+    overrides = ["audio.sample_rate=16000"]
     if kind == "hdf5":
         overrides += [f"data.speech={{path: {hdf5_corpus}/speech.h5, weight: 2}}", f"data.rir={hdf5_corpus}"]
     config = load_config(TINY, overrides)
@@ -178,9 +178,7 @@ def test_a_pack_that_was_killed_goes_on_and_leaves_no_half_file(cli: Cli, tmp_pa
     assert 5 <= len(before) < 131
     for path in before:
         samples, rate = soundfile.read(path)
-        source = (DATA / "demo_corpus" / path.relative_to(folder).parts[0]).joinpath(
-            *path.relative_to(folder).parts[2:]
-        )
+        source = (DEMO_CORPUS / path.relative_to(folder).parts[0]).joinpath(*path.relative_to(folder).parts[2:])
         assert rate == 8000 and len(samples) == -(-soundfile.info(source.with_suffix(".flac")).frames // 2)
     cut, old = sorted(before)[:2]
     cut.write_bytes(cut.read_bytes()[:1000])
@@ -213,11 +211,10 @@ def test_a_changed_recording_is_packed_again_and_a_broken_one_is_left_out(
 
 
 def test_what_reads_back_differently_gets_no_name(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write_blocks = write_audio_blocks
     monkeypatch.setattr(
-        pack_recording.audio,
-        "write_blocks",
-        lambda path, blocks, *rest: write_blocks(path, [b / 2 for b in blocks], *rest),
+        pack_recording,
+        "write_audio_blocks",
+        lambda path, blocks, *rest: write_audio_blocks(path, [b / 2 for b in blocks], *rest),
     )
     outcome = cli("data", "pack", "--config", TINY, "-o", tmp_path / "out")
     assert outcome.code == 1 and "reads back as something else" in outcome.err
@@ -250,7 +247,7 @@ def test_what_cannot_be_packed_is_said_first(
     assert "choose a folder that is apart" in refused(speech / "packed")
     assert not (speech / "packed").exists()
     assert "choose a folder that is apart" in refused(speech.parent)
-    with packing.locked(tmp_path / "out"):
+    with packing.held(tmp_path / "out"):
         assert "another process packs into it" in refused(tmp_path / "out")
     monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10**9, 10**9, 10**5))  # type: ignore[attr-defined]
     assert "are free; make room" in refused(tmp_path / "out")

@@ -14,7 +14,7 @@ from tests.helpers import TINY, Cli
 INTERRUPTIONS = {
     1: "in the first step",
     3: "in mid-phase, away from any checkpoint",
-    4: "at the phase boundary, where an exam is due",
+    4: "at the phase boundary, where a validation is due",
     7: "right before a validation",
     8: "right after a validation",
     10: "at a save",

@@ -46,7 +46,7 @@ def test_it_extracts_what_its_run_extracts_bit_for_bit(
     assert one == other
 
 
-def test_it_holds_the_averaged_weights_and_nobodys_folders(trained: Path, model: Path) -> None:
+def test_it_holds_the_ema_weights_and_nobodys_folders(trained: Path, model: Path) -> None:
     tensors = load_checkpoint(Run(trained).checkpoint_path(8)).tensors
     weights = safetensors.torch.load_file(model)
     assert weights.keys() == {name.removeprefix("ema/") for name in tensors if name.startswith("ema/")}
@@ -94,7 +94,7 @@ def test_a_flipped_bit_is_found_wherever_it_is(model: Path) -> None:
             load_exported(model)
 
 
-def test_damage_is_told_in_one_line_with_the_remedy_of_a_model(cli: Cli, model: Path, tmp_path: Path) -> None:
+def test_damage_is_reported_in_one_line_with_the_remedy_of_a_model(cli: Cli, model: Path, tmp_path: Path) -> None:
     model.write_bytes(model.read_bytes()[:-100])
     outcome = cli("extract", MIXTURE, REFERENCE, "-o", tmp_path / "out.wav", "--model", model)
     assert outcome.code == 1

@@ -1,4 +1,4 @@
-"""A save that fails costs no training: it is told, tried again, and where it fails for good the run ends resumable."""
+"""A save that fails costs no training: it is reported, tried again, and a run that it ends can be resumed."""
 
 import os
 import resource
@@ -15,10 +15,10 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from hifitse.checkpoint.file import Checkpoint, load_checkpoint, load_header
 from hifitse.evaluation.result import read_result
-from hifitse.runs.records import read_events, read_metrics
+from hifitse.runs.records import Row, read_events, read_metrics
 from hifitse.runs.run import Run
-from hifitse.training import loop as training
 from hifitse.training import saver as saving
+from hifitse.training import step as stepping
 from hifitse.training.saver import Saver
 from tests.helpers import TINY, Cli
 
@@ -102,9 +102,9 @@ class Period:
         monkeypatch.setattr(Saver, "__enter__", lambda saver: self.savers.append(saver) or enter(saver))
 
     def set(self, trouble: Any, first: int, last: int, signal_number: int | None = None) -> None:
-        original, begin = training.train_step, first
+        original, begin = stepping.train_step, first
 
-        def step(state: Any, *arguments: Any) -> training.StepResult:
+        def step(state: Any, *arguments: Any) -> stepping.StepResult:
             nonlocal begin
             if state.step + 1 == begin:
                 begin = -1
@@ -118,7 +118,7 @@ class Period:
                 self.end()
             return original(state, *arguments)
 
-        self.monkeypatch.setattr(training, "train_step", step)
+        self.monkeypatch.setattr(stepping, "train_step", step)
 
     def end(self) -> None:
         if self.now:
@@ -140,7 +140,7 @@ def period(run: Run, monkeypatch: pytest.MonkeyPatch) -> Iterator[Period]:
     period.end()
 
 
-def events(run: Run, kind: str) -> list[dict[str, Any]]:
+def events(run: Run, kind: str) -> list[Row]:
     return [event for event in read_events(run) if event.kind == kind]
 
 
@@ -200,7 +200,7 @@ def test_at_the_end_a_failing_save_is_tried_again_and_then_named(
     assert_equal(run, trained)
 
 
-def test_an_exam_that_cannot_be_written_is_named_and_can_be_repeated(
+def test_a_validation_that_cannot_be_written_is_named_and_can_be_repeated(
     cli: Cli, run: Run, trained: Path, period: Period
 ) -> None:
     period.set(FullDisk(), first=7, last=8)
@@ -213,7 +213,7 @@ def test_an_exam_that_cannot_be_written_is_named_and_can_be_repeated(
 
 
 def test_what_a_killed_save_has_left_is_removed_and_noted(cli: Cli, trained: Path) -> None:
-    left = [trained / "checkpoints" / ".step_00000012.safetensors.tmp", trained / ".config.yaml.tmp"]
+    left = [trained / "checkpoints" / ".step_00000012.safetensors.abc123.tmp", trained / ".config.yaml.abc123.tmp"]
     for path in left:
         path.write_bytes(b"half")
     assert cli("validate", "--run", trained, "--from", 8).code == 0
@@ -221,7 +221,8 @@ def test_what_a_killed_save_has_left_is_removed_and_noted(cli: Cli, trained: Pat
     outcome = cli("resume", "--run", trained, "--from", 10)
     assert outcome.code == 0
     assert not any(path.exists() for path in left)
-    assert ".step_00000012.safetensors.tmp" in events(Run(trained), "cleaned")[0]["message"]
+    (cleaned,) = events(Run(trained), "cleaned")
+    assert all(path.name in cleaned.get("message") for path in left)
     assert ".tmp" not in outcome.err
 
 

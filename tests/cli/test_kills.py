@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-HARNESS = Path(__file__).with_name("kills.py")
+ROOT = Path(__file__).parents[2]
 
 
 def torture(folder: Path, kills: int) -> dict[str, int]:
-    command = [sys.executable, str(HARNESS), str(folder), "--kills", str(kills)]
-    result = subprocess.run(command, capture_output=True, text=True)
+    command = [sys.executable, "-m", "tests.cli.kills", str(folder), "--kills", str(kills)]
+    result = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
     assert result.returncode == 0, result.stderr
     report: dict[str, int] = json.loads(result.stdout)
     print(report)

@@ -15,8 +15,8 @@ from hifitse.experiment import Experiment
 from hifitse.losses import Objective
 from hifitse.mixing.curriculum import phase_at
 from hifitse.mixing.loader import validation_batches
-from hifitse.training import loop as training
 from hifitse.training.state import new_state
+from hifitse.training.step import train_step
 from tests.helpers import TINY
 
 CPU = torch.device("cpu")
@@ -31,7 +31,7 @@ def losses(config: Config) -> tuple[float, float]:
     val_loss = validation.validate(state.ema, state.model, experiment, 0).metrics["val_loss"]
     state.step = STEP
     batches = experiment.training_batches(STEP, STEP + 1)
-    return training.train_step(state, batches, experiment).loss, val_loss
+    return train_step(state, batches, experiment).loss, val_loss
 
 
 def test_train_and_validate_call_the_very_same_object(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -74,12 +74,12 @@ def test_validation_changes_nothing() -> None:
     assert all(parameter.grad is None for parameter in state.model.parameters())
 
 
-def test_the_exam_is_the_same_for_every_seed_and_has_its_exact_share_of_ta_scenes() -> None:
+def test_validation_is_the_same_for_every_seed_and_has_its_exact_share_of_ta_scenes() -> None:
     one, other = (load_config(TINY, [f"seed={seed}"]) for seed in (1, 2))
-    exams = [list(validation_batches(c, Experiment.build(c, CPU).corpus.held_out)) for c in (one, other)]
-    for a, b in zip(*exams, strict=True):
+    validations = [list(validation_batches(c, Experiment.build(c, CPU).corpus.held_out)) for c in (one, other)]
+    for a, b in zip(*validations, strict=True):
         assert torch.equal(a.mixture, b.mixture)
-    assert sum(int((~batch.present).sum()) for batch in exams[0]) == 2
+    assert sum(int((~batch.present).sum()) for batch in validations[0]) == 2
 
 
 @pytest.mark.parametrize("micro_batch_size", [1, 2, 3])
@@ -89,7 +89,7 @@ def test_the_gradient_of_a_step_does_not_depend_on_the_micro_batches(micro_batch
         experiment = Experiment.build(config, CPU)
         state = new_state(config, CPU)
         state.step = STEP
-        training.train_step(state, experiment.training_batches(STEP, STEP + 1), experiment)
+        train_step(state, experiment.training_batches(STEP, STEP + 1), experiment)
         return [parameter.grad for parameter in state.model.parameters() if parameter.grad is not None]
 
     for whole, parts in zip(gradients(4), gradients(micro_batch_size), strict=True):

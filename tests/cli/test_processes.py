@@ -1,6 +1,7 @@
 """What only a real process shows: start-up time and imports, signals, exit codes, pipes."""
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -52,7 +53,7 @@ def test_a_signal_ends_a_training_with_its_state_saved(tmp_path: Path, number: s
     assert "Traceback" not in said
     checkpoint, skipped = CheckpointRef("last").load(run)
     assert not skipped
-    assert checkpoint.header.step == read_metrics(run)[-1]["step"]
+    assert checkpoint.header.step == read_metrics(run)[-1].step
 
 
 @contextmanager
@@ -67,7 +68,7 @@ def started(run: Run, *settings: str) -> Iterator[subprocess.Popen[str]]:
             process.kill()
 
 
-def test_a_signal_in_an_exam_ends_it_and_the_resume_repeats_it(tmp_path: Path) -> None:
+def test_a_signal_in_a_validation_ends_it_and_the_resume_repeats_it(tmp_path: Path) -> None:
     run = Run(tmp_path / "run")
     settings = ("validation.num_scenes=4000", "validation.batch_size=1", "train.validate_every=2")
     with started(run, *settings) as process:
@@ -95,7 +96,7 @@ def test_a_signal_while_the_data_is_being_prepared_ends_in_order(tmp_path: Path)
     assert not run.exists()
 
 
-def test_a_second_trainer_is_told_who_trains(tmp_path: Path) -> None:
+def test_a_second_trainer_hears_who_trains(tmp_path: Path) -> None:
     run = Run(tmp_path / "run")
     with started(run, "train.total_steps=100000", "train.validate_every=100000") as first:
         deadline = time.monotonic() + 120
@@ -117,7 +118,9 @@ def test_stdout_carries_data_only(trained: Path) -> None:
     listed = subprocess.run(
         [*HIFITSE, "select-best", "--run", str(trained)], capture_output=True, text=True, check=True
     )
-    assert "<- best" in listed.stdout
+    (best,) = re.findall(r"^\* +(\d+) ", listed.stdout, re.MULTILINE)
+    assert json.loads(shown.stdout)["best"]["step"] == int(best)
+    assert f"* best by tp_si_sdr: step {best}, " in listed.stdout
     assert listed.stderr == ""
 
 

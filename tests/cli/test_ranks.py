@@ -30,7 +30,7 @@ LONG = ("--set", "train.total_steps=100000", "--set", "train.validate_every=1000
 @given(st.integers(1, 64), st.integers(1, 8), st.integers(0, 10**6))
 def test_ranks_share_a_step_without_gap_or_overlap(num_scenes: int, size: int, start: int) -> None:
     step = range(start, start + num_scenes)
-    shares = [Ranks(rank, size).share(step) for rank in range(size)]
+    shares = [Ranks(rank, size).shard(step) for rank in range(size)]
     assert [index for share in shares for index in share] == list(step)
     assert max(map(len, shares)) - min(map(len, shares)) <= 1
 
@@ -60,7 +60,7 @@ def test_two_ranks_train_as_one_does_and_their_number_may_change(trained: Path, 
     assert [row.step for row in rows] == list(range(1, 13))
     for row, wanted in zip(rows, expected, strict=True):
         for name in ("loss", "grad_norm", "rms_ratio"):
-            assert row[name] == pytest.approx(wanted[name], rel=1e-5)
+            assert row.get(name) == pytest.approx(wanted.get(name), rel=1e-5)
     ours, theirs = (load_checkpoint(r.checkpoint_path(12)).tensors for r in (run, alone))
     for name, tensor in theirs.items():
         torch.testing.assert_close(ours[name], tensor, rtol=1e-3, atol=1e-5)
@@ -68,7 +68,7 @@ def test_two_ranks_train_as_one_does_and_their_number_may_change(trained: Path, 
         assert read_result(run, step).metrics == pytest.approx(read_result(alone, step).metrics, rel=1e-4)
 
 
-def test_the_exam_of_three_ranks_is_that_of_one_to_the_bit(trained: Path) -> None:
+def test_the_validation_of_three_ranks_is_that_of_one_to_the_bit(trained: Path) -> None:
     """Eight scenes in two batches: one of the ranks has nothing to do."""
     run = Run(trained)
     expected = read_result(run, 8)
@@ -77,7 +77,7 @@ def test_the_exam_of_three_ranks_is_that_of_one_to_the_bit(trained: Path) -> Non
     arguments = [sys.executable, *torchrun, "validate", "-r", str(trained), "--from", "8", "--json"]
     done = subprocess.run(arguments, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["metrics"] == expected["metrics"]
+    assert json.loads(done.stdout)["metrics"] == expected.metrics
     assert read_result(run, 8) == expected
 
 
@@ -100,7 +100,7 @@ def test_a_signal_to_the_launcher_ends_all_ranks_with_the_state_saved(tmp_path: 
     assert code == 143
     assert said.count("the state is saved") == 1
     checkpoint, skipped = CheckpointRef("last").load(run)
-    assert not skipped and checkpoint.header.step == read_metrics(run)[-1]["step"]
+    assert not skipped and checkpoint.header.step == read_metrics(run)[-1].step
 
 
 def test_a_killed_rank_ends_all_and_the_run_can_be_resumed(tmp_path: Path) -> None:

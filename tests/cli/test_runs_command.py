@@ -20,7 +20,7 @@ from tests.helpers import SPEECH, TINY, Cli, append_rows
 
 
 def content(path: Path) -> dict[str, bytes]:
-    """Return the line that is in place: checkpoints, exams, metrics, best and configuration."""
+    """Return the branch that is in place: checkpoints, validations, metrics, best and configuration."""
     files = [*path.glob("checkpoints/*"), *path.glob("validation/*"), *path.glob("*.yaml")]
     files += [file for name in ("metrics.jsonl", "best.json") if (file := path / name).exists()]
     return {str(file.relative_to(path)): file.read_bytes() for file in files}
@@ -40,7 +40,7 @@ def test_a_finished_run_with_its_fork_its_best_and_its_pins(cli: Cli, trained: P
     assert cli("resume", "--run", trained, "--from", 6, "--as", tmp_path / "fork", "--stop-at", 7).code == 0
     base, fork = json.loads(cli("runs", tmp_path, "--json").out)
     assert (base["state"], base["step"], base["total_steps"]) == ("finished", 12, 12)
-    assert base["best"] == read_best(Run(trained))
+    assert base["best"] == read_best(Run(trained)).model_dump()
     assert base["pins"]["6"]["reason"] == "a figure"
     assert (fork["state"], fork["step"], fork["parent"]) == ("paused", 7, str(trained))
 
@@ -55,13 +55,14 @@ def test_a_finished_run_with_its_fork_its_best_and_its_pins(cli: Cli, trained: P
 def test_the_table_fits_and_says_all(
     trained: Path, tmp_path: Path, width: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from hifitse.runs.summary import find_runs, summarize
+    from hifitse.runs.run import find_runs
+    from hifitse.runs.summary import summarize
     from hifitse.runs.tree import forest
 
     name = "a_run_with_a_name_that_is_far_too_long_for_any_terminal"
     trained.rename(tmp_path / name)
     run = Run(tmp_path / name)
-    append_rows(run.events_path, {"kind": "stopped", "guard": "over_suppression"})
+    append_rows(run.events_path, {"kind": "stopped", "step": 12, "guard": "over_suppression"})
     run.config_path.write_text("train: {total_steps: 500000}\n")
     run.best_path.write_text('{"step": 235417, "metric": "tp_si_sdr", "value": -12.345}')
     run.pins_path.write_text('{"8": {}}')
@@ -78,7 +79,7 @@ def test_damaged_and_half_made_runs_are_listed_as_such(cli: Cli, tmp_path: Path)
     broken = Run(tmp_path / "broken")
     broken.path.mkdir()
     broken.config_path.write_text("train: [torn")
-    append_rows(broken.metrics_path, {"step": 7})
+    append_rows(broken.metrics_path, {"kind": "step", "step": 7})
     (tmp_path / "half").mkdir()
     (tmp_path / "half" / "lock").touch()
     outcome = cli("runs", tmp_path)
@@ -126,10 +127,10 @@ def test_retention_keeps_what_it_promises_and_selection_says_what_it_deleted(cli
     assert cli("resume", "--run", run.path, *budget, *guards, "--set", "train.validate_every=2").code == 0
     # 2: pinned, 4: end of phase tp, 10 and 12: the last two, and 12 the newest healthy one.
     assert run.checkpoint_steps() == [2, 4, 10, 12]
-    assert run.validation_steps() == [4, 6, 8, 10, 12], "exams stay"
-    assert [e["checkpoint"] for e in read_events(run) if e["kind"] == "deleted"] == [6, 8]
+    assert run.validation_steps() == [4, 6, 8, 10, 12], "validation results stay"
+    assert [event.get("checkpoint") for event in read_events(run) if event.kind == "deleted"] == [6, 8]
     selected = cli("select-best", "--run", run.path)
-    assert "2 whose exam alone is left (deleted by retention): 6, 8" in selected.out
+    assert "2 of which only the validation result is left (deleted by retention): 6, 8" in selected.out
 
     assert cli("runs", "unpin", "--run", run.path, "--from", 2).code == 0
     outcome = cli("runs", "unpin", "--run", run.path, "--from", 2)
@@ -147,10 +148,10 @@ def test_a_pin_needs_a_run_and_a_checkpoint(cli: Cli, trained: Path, tmp_path: P
     assert not (tmp_path / "none").exists()
 
 
-# Abandoned lines
+# Archived branches
 
 
-def test_restore_puts_a_line_back_and_again_undoes_it(cli: Cli, trained: Path) -> None:
+def test_restore_puts_a_branch_back_and_again_undoes_it(cli: Cli, trained: Path) -> None:
     assert cli("select-best", "--run", trained).code == 0
     first = content(trained)
     change = ("--set", "loss.ta_weight=0.3")
@@ -174,8 +175,8 @@ def test_restore_puts_a_line_back_and_again_undoes_it(cli: Cli, trained: Path) -
 def test_restore_undoes_a_rollback_with_the_checkpoint_that_it_replaced(cli: Cli, tmp_path: Path) -> None:
     run = Run(tmp_path / "run")
     guard = "health.guards=[{name: low, metric: rms_ratio, below: 100, phases: with_ta, patience: 1, action: rollback}]"
-    sick = ("--set", guard, "--set", "health.max_rollbacks=1")
-    assert cli("train", "--config", TINY, "--run", run.path, *sick).code == 3
+    unhealthy = ("--set", guard, "--set", "health.max_rollbacks=1")
+    assert cli("train", "--config", TINY, "--run", run.path, *unhealthy).code == 3
     second = content(run.path)
     outcome = cli("runs", "restore", "--run", run.path, "1")
     assert outcome.code == 0, outcome.err
@@ -209,7 +210,7 @@ def test_a_change_that_matters_is_shown_and_noted(cli: Cli, trained: Path) -> No
     assert "changed: loss.ta_weight: 0.1 -> 0.5 (matters: another objective" in outcome.err
     (event,) = [event for event in read_events(Run(trained)) if event.kind == "config_changed"]
     assert event.step == 8
-    noted = [(change["key"], change["old"], change["new"], change["change_class"]) for change in event["changes"]]
+    noted = [(change["key"], change["old"], change["new"], change["change_class"]) for change in event.get("changes")]
     assert noted == [("loss.ta_weight", 0.1, 0.5, "matters"), ("train.micro_batch_size", 2, 4, "free")]
     header = CheckpointRef("9").load(Run(trained))[0].header
     assert header.config["loss"]["ta_weight"] == 0.5
@@ -242,8 +243,7 @@ def test_other_recordings_are_a_change_that_matters(cli: Cli, trained: Path, tmp
 
 def test_on_a_terminal_the_changes_are_a_table_that_fits(monkeypatch: pytest.MonkeyPatch) -> None:
     from hifitse.commands import _changes
-    from hifitse.config.changes import classify_change
-    from hifitse.config.files import Change
+    from hifitse.config.changes import Change, classify_change
 
     written = io.StringIO()
     monkeypatch.setattr(_changes, "err", Console(width=80, file=written, force_terminal=True, no_color=True))

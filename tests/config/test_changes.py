@@ -1,6 +1,8 @@
 """Every setting has a class that says what another value of it means on resume."""
 
 from collections.abc import Iterator
+from dataclasses import astuple
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +19,7 @@ from hifitse.config.files import load_config
 from hifitse.config.parsing import annotations
 from hifitse.config.schema import Config
 from hifitse.errors import ConfigError
+from tests.config.basic import load
 from tests.helpers import TINY
 
 
@@ -36,7 +39,7 @@ def test_every_key_has_a_class_and_every_class_a_key() -> None:
     known = list(keys(Config))
     assert len(known) > 80
     without = [key for key in known if class_key(key) is None]
-    assert not without, f"give these a class in hifitse/config_classes.py: {without}"
+    assert not without, f"give these a class in hifitse/config/changes.py: {without}"
     unused = set(_CLASSES) - {class_key(key) for key in known} - {"data fingerprint"}
     # An optional section is a key of its own while it is null.
     assert unused == set()
@@ -74,3 +77,24 @@ def test_what_is_forbidden_names_key_values_and_remedy() -> None:
     with pytest.raises(ConfigError, match=r"^model.feature_dim: 16 in here, 24 .*1 more.*hifitse train --run NAME"):
         require_allowed(changes, "here")
     require_allowed([classify_change(Change("loss.ta_weight", 0.1, 0.2))], "here")
+
+
+def test_changes_are_named_like_overrides(folder: Path) -> None:
+    old, new = load(), load("curriculum.tp.until=5", "loss.absent.kind=relative", "mixing.sir_db=[0, 1]")
+    assert config_changes(old, new) == [
+        Change("mixing.sir_db", [-5.0, 5.0], [0.0, 1.0]),
+        Change("curriculum.tp.until", 1000, 5),
+        Change("loss.absent.kind", "hinge", "relative"),
+    ]
+    backwards = [(change.key, change.new, change.old) for change in config_changes(new, old)]
+    assert backwards == [astuple(change) for change in config_changes(old, new)]
+
+
+def test_changes_between_kinds_and_phases(folder: Path) -> None:
+    old, new = load(), load("model.kind=compact", "curriculum=[{name: all, absent_ratio: 0.1}]")
+    changes = {change.key: (change.old, change.new) for change in config_changes(old, new)}
+    assert changes["model.kind"] == ("grid", "compact")
+    assert changes["model.num_mels"] == (None, 64)
+    assert changes["model.bands"] == ("hifi_tse_48k", None)
+    assert changes["curriculum.all.absent_ratio"] == (None, 0.1)
+    assert changes["curriculum.tp.until"] == (1000, None)

@@ -76,7 +76,7 @@ def test_defaults_fit_together() -> None:
         ({"mixing__speeds": []}, "at least 1 item"),
         ({"mixing__speeds": [0.1]}, "greater than or equal to 0.5"),
         ({"mixing__reference_noise": {"ramp_start_step": 5, "ramp_end_step": 4}}, "ramp_start_step 5 is after"),
-        # Loss, training, exam.
+        # Loss, training, validation.
         ({"loss__ta_weight": 1}, "less than 1"),
         ({"loss__amplitude_weight": -1}, "greater than or equal to 0"),
         ({"loss__ta_weight": float("nan")}, "finite"),

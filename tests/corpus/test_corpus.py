@@ -9,9 +9,9 @@ import pytest
 import soundfile as sf
 
 from hifitse.audio.files import probe_audio, read_audio
+from hifitse.audio.header_cache import cache_folder
 from hifitse.audio.recording import Recording
 from hifitse.config.schema import Config
-from hifitse.corpus import scan as scanning
 from hifitse.corpus.corpus import Corpus, Pool, load_corpus
 from hifitse.corpus.split import split_speech
 from hifitse.errors import ConfigError, DataError
@@ -101,7 +101,7 @@ def test_a_manifest_is_relative_to_itself(make_config: MakeConfig, demo_corpus: 
     whole = load_corpus(config)
     # Written next to nothing: paths are absolute here, and relative below.
     rows = [{"path": str(path), "speaker": path.parent.name, "seconds": 1.0} for path in utterances]
-    cache = scanning.cache_folder()
+    cache = cache_folder()
     cache.mkdir(parents=True, exist_ok=True)
     manifest = cache / "speech.jsonl"
     manifest.write_text("\n".join(map(json.dumps, rows)) + "\n\n")
@@ -213,7 +213,7 @@ def test_headers_are_read_once_and_again_after_a_change(
     second = load_corpus(make_config(data=data))
     assert probed[16:] == ["u0.flac"]
     assert second.fingerprint != first.fingerprint
-    for path in scanning.cache_folder().iterdir():
+    for path in cache_folder().iterdir():
         path.write_text("{broken")
     assert load_corpus(make_config(data=data)) == second
 
@@ -241,10 +241,10 @@ def test_the_fingerprint_does_not_know_where_the_files_are(
 
 
 def test_progress_ends_at_the_total(make_config: MakeConfig) -> None:
-    told: list[tuple[int, int, str]] = []
-    load_corpus(make_config(), progress=lambda done, total, what: told.append((done, total, what)))
-    assert [done for done, total, _ in told if done == total] == [120, 9, 2]
-    assert told[0][2] == "reading headers in speech"
+    reported: list[tuple[int, int, str]] = []
+    load_corpus(make_config(), progress=lambda done, total, what: reported.append((done, total, what)))
+    assert [done for done, total, _ in reported if done == total] == [120, 9, 2]
+    assert reported[0][2] == "reading headers in speech"
 
 
 def test_a_link_back_to_a_folder_above_is_not_followed(

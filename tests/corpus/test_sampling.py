@@ -88,7 +88,9 @@ def test_without_weights_nothing_changes(load: Callable[..., tuple[Config, Corpu
     assert corpus.train.speaker_sampler is corpus.train.noise_sampler is corpus.train.rir_sampler is None
 
 
-def test_weights_change_who_is_heard_not_how_and_never_the_exam(load: Callable[..., tuple[Config, Corpus]]) -> None:
+def test_weights_change_who_is_heard_not_how_and_never_the_validation(
+    load: Callable[..., tuple[Config, Corpus]],
+) -> None:
     config, plain = load()
     _, weighted = load(noise=5.0, rir=5.0)
     assert weighted.held_out == plain.held_out and weighted.fingerprint == plain.fingerprint

@@ -43,8 +43,9 @@ def metrics(rms_ratio: float = 1.0, ta_energy_db: float = -25.0, tp_si_sdr: floa
     return {"tp_si_sdri": 5.0, "ta_suppression_db": 5.0, "val_loss": 0.0} | given | more
 
 
-def reading(step: int, **averaged: float) -> StepMetrics:
-    return StepMetrics(step, metrics(**averaged), metrics(**averaged))
+def reading(step: int, **both: float) -> StepMetrics:
+    """Return a validation in which EMA weights and model weights measure the same."""
+    return StepMetrics(step, ema=metrics(**both), model=metrics(**both))
 
 
 def history(rows: Sequence[tuple[int, float, float, float]]) -> list[StepMetrics]:
@@ -62,18 +63,18 @@ def first_stop(config: Config, history: list[StepMetrics]) -> Violation | None:
 
 
 @pytest.mark.parametrize(
-    ("rows", "first_sick", "stopped"), [(RAW_DB_RUN, 220_000, 230_000), (HINGE_RUN, 235_000, 240_000)]
+    ("rows", "first_unhealthy", "stopped"), [(RAW_DB_RUN, 220_000, 230_000), (HINGE_RUN, 235_000, 240_000)]
 )
 def test_the_runs_that_fell_silent_are_stopped(
-    config: Config, rows: Sequence[tuple[int, float, float, float]], first_sick: int, stopped: int
+    config: Config, rows: Sequence[tuple[int, float, float, float]], first_unhealthy: int, stopped: int
 ) -> None:
     readings = history(rows)
-    told = next(r.step for end, r in enumerate(readings, 1) if judge(config, readings[:end]))
-    assert told == first_sick, "the first sick validation is told at once"
+    reported = next(r.step for end, r in enumerate(readings, 1) if judge(config, readings[:end]))
+    assert reported == first_unhealthy, "the first unhealthy validation is reported at once"
     violation = first_stop(config, readings)
     assert violation is not None and violation.values[-1][0] == stopped
     assert "rms_ratio" in violation.message and f"step {stopped}" in violation.message
-    assert f"step {first_sick}" in violation.message
+    assert f"step {first_unhealthy}" in violation.message
 
 
 def test_a_healthy_history_is_left_alone(config: Config) -> None:
@@ -87,19 +88,20 @@ def test_a_recovery_starts_the_count_again(config: Config) -> None:
 
 
 def test_a_phase_without_ta_scenes_is_not_judged_by_its_level(config: Config) -> None:
-    """The exam at the boundary measures the work of the phase that ends there."""
+    """The validation at the boundary measures the work of the phase that ends there."""
     history = [reading(step, rms_ratio=2.0) for step in (190_000, 195_000, 200_000)]
     assert judge(config, history) == []
     assert [c.action for c in judge(config, [*history, reading(200_001, rms_ratio=2.0)])] == ["warn", "warn"]
 
 
-def test_raw_weights_show_a_collapse_before_the_averaged_ones(config: Config) -> None:
-    history = [StepMetrics(210_000 + i, metrics(rms_ratio=0.95), metrics(rms_ratio=0.5)) for i in range(2)]
+def test_model_weights_show_a_collapse_before_the_ema_weights(config: Config) -> None:
+    history = [StepMetrics(210_000 + i, ema=metrics(rms_ratio=0.95), model=metrics(rms_ratio=0.5)) for i in range(2)]
     (violation,) = judge(config, history)
-    assert (violation.weights, violation.action) == ("raw", "stop")
+    assert (violation.weights, violation.action) == ("model", "stop")
+    assert "of the model weights at step 210001" in violation.message
 
 
-def test_too_low_a_ta_energy_is_told_but_bars_nothing(config: Config) -> None:
+def test_too_low_a_ta_energy_is_reported_but_bars_nothing(config: Config) -> None:
     history = [reading(210_000 + i, ta_energy_db=-37.0) for i in range(4)]
     assert {c.guard.name for c in judge(config, history)} == {"over_suppression"}
     assert is_healthy(config, history)
@@ -133,7 +135,7 @@ def test_behind_best_compares_with_the_best_so_far(
     assert (stop is not None) is acts
 
 
-def test_a_metric_that_is_not_a_number_is_sick(config: Config) -> None:
+def test_a_metric_that_is_not_a_number_is_unhealthy(config: Config) -> None:
     assert not is_healthy(config, [reading(210_000, rms_ratio=math.nan)])
 
 

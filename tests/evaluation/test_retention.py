@@ -14,8 +14,8 @@ from pydantic import ValidationError
 from hifitse.checkpoint.file import Header, save_checkpoint
 from hifitse.config.policies import RetentionConfig
 from hifitse.config.schema import Config
+from hifitse.evaluation.result import ValidationResult, write_result
 from hifitse.evaluation.retention import prune, to_delete
-from hifitse.evaluation.validation import ValidationResult
 from hifitse.metrics import Sample, aggregate
 from hifitse.runs.branches import archive_after
 from hifitse.runs.events import EventLog
@@ -89,7 +89,7 @@ def config(make_config: Callable[..., Config]) -> Config:
 
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
-    """Ten validated checkpoints; the best is that of step 50, from 80 on the level is sick."""
+    """Ten validated checkpoints; the best is that of step 50, from 80 on the level is unhealthy."""
     run = Run(tmp_path / "run")
     for step in STEPS:
         save_checkpoint(run.checkpoint_path(step), Header(step, {}, ""), {"model/w": torch.ones(2)})
@@ -99,7 +99,10 @@ def run(tmp_path: Path) -> Run:
             Sample(1, False, energy_db=-30.0, suppression_db=10.0),
         )
         metrics = aggregate(samples, 0.0)
-        run.write_validation(step, ValidationResult(step, "exam", metrics, metrics, {}, samples).to_json())
+        result = ValidationResult(
+            step=step, scenes_digest="scenes", metrics=metrics, model_metrics=metrics, terms={}, samples=samples
+        )
+        write_result(run, result)
     return run
 
 
@@ -107,14 +110,14 @@ def test_everything_that_somebody_may_go_back_to_stays(run: Run, config: Config)
     pin(run, 30, "a figure")
     run.best_path.write_text(json.dumps({"step": 40, "metric": "tp_si_sdr", "value": 1}))
     archive_after(run, 90)
-    (run.archived_folders()[0] / "line.json").write_text(json.dumps({"after_step": 60, "digest": None}))
-    told: list[str] = []
-    prune(run, config, EventLog(run, told.append))
-    # 20: end of a phase, 30: pinned, 40: chosen, 50: best, 60: start of an abandoned line, 70: newest healthy.
+    (run.archived_folders()[0] / "branch.json").write_text(json.dumps({"after_step": 60, "digest": None}))
+    reported: list[str] = []
+    prune(run, config, EventLog(run, reported.append))
+    # 20: end of a phase, 30: pinned, 40: chosen, 50: best, 60: start of an archived branch, 70: newest healthy.
     assert run.checkpoint_steps() == [20, 30, 40, 50, 60, 70, 80, 90]
     assert run.validation_steps() == STEPS[:9], "the curves stay whole"
-    assert [(event.kind, event["checkpoint"]) for event in read_events(run)] == [("deleted", 10)]
-    assert "step 10 deleted by retention" in told[0]
+    assert [(event.kind, event.get("checkpoint")) for event in read_events(run)] == [("deleted", 10)]
+    assert "step 10 deleted by retention" in reported[0]
 
 
 def test_damaged_checkpoints_use_up_no_budget(run: Run, config: Config) -> None:
@@ -124,7 +127,10 @@ def test_damaged_checkpoints_use_up_no_budget(run: Run, config: Config) -> None:
     assert run.checkpoint_steps() == [20, 50, 70, 80, 90, 100]
 
 
-@pytest.mark.parametrize("name", ["pins.json", "best.json", "abandoned/01/line.json"])
+@pytest.mark.parametrize(
+    "name",
+    ["pins.json", "best.json", "abandoned/01/branch.json", "abandoned/01/line.json", "validation/step_00000050.json"],
+)
 def test_records_that_cannot_be_read_keep_everything(run: Run, config: Config, name: str) -> None:
     (run.path / name).parent.mkdir(parents=True, exist_ok=True)
     (run.path / name).write_text("{torn")

@@ -1,4 +1,4 @@
-"""Selection on runs whose exams are known."""
+"""Selection on runs whose validations are known."""
 
 import json
 from pathlib import Path
@@ -9,24 +9,28 @@ import torch
 from hifitse.checkpoint.file import Header, save_checkpoint
 from hifitse.errors import HifitseError, UsageError
 from hifitse.evaluation.bounds import Bound
+from hifitse.evaluation.result import ValidationResult, write_result
 from hifitse.evaluation.selection import choose, select
-from hifitse.evaluation.validation import ValidationResult
 from hifitse.metrics import METRICS, Sample, aggregate
+from hifitse.runs.checkpoint_ref import CheckpointRef
 from hifitse.runs.run import Run
 
 GATES = [Bound.parse("rms_ratio>=0.8"), Bound.parse("rms_ratio<=1.25")]
 METRIC = METRICS["tp_si_sdr"]
 
 
-def add(run: Run, step: int, si_sdr_db: float, rms_ratio: float, val_loss: float, digest: str = "exam") -> None:
-    """Give the run a checkpoint with an exam of three TP scenes and one TA scene."""
+def add(run: Run, step: int, si_sdr_db: float, rms_ratio: float, val_loss: float, digest: str = "scenes") -> None:
+    """Give the run a checkpoint with a validation of three TP scenes and one TA scene."""
     save_checkpoint(run.checkpoint_path(step), Header(step, {}, ""), {"model/w": torch.ones(2)})
     samples = tuple(
         Sample(i, True, si_sdr_db=si_sdr_db + spread, si_sdri_db=0.0, rms_estimate=rms_ratio, rms_target=1.0)
         for i, spread in enumerate((-1.0, 0.0, 1.0))
     ) + (Sample(3, False, energy_db=-40.0, suppression_db=20.0),)
     metrics = aggregate(samples, val_loss)
-    run.write_validation(step, ValidationResult(step, digest, metrics, metrics, {}, samples).to_json())
+    result = ValidationResult(
+        step=step, scenes_digest=digest, metrics=metrics, model_metrics=metrics, terms={}, samples=samples
+    )
+    write_result(run, result)
 
 
 @pytest.fixture
@@ -49,7 +53,7 @@ def test_the_gate_keeps_the_suppressed_checkpoint_from_being_best(run: Run) -> N
         230: "rms_ratio 0.633 is below 0.8",
     }
     assert json.loads(run.best_path.read_text())["step"] == 210
-    assert run.find("best") == run.checkpoint_path(210)
+    assert CheckpointRef("best").path(run) == run.checkpoint_path(210)
 
 
 def test_without_the_gate_it_would_have_won(run: Run) -> None:
@@ -70,7 +74,7 @@ def test_a_damaged_winner_is_passed_over(run: Run) -> None:
     assert "damaged" in selection.excluded[0].reason
 
 
-def test_checkpoints_without_a_comparable_exam_are_left_out_with_the_remedy(run: Run) -> None:
+def test_checkpoints_without_a_comparable_validation_are_left_out_with_the_remedy(run: Run) -> None:
     add(run, 205, 99.0, 1.0, -9.0, digest="another")
     run.validation_path(200).unlink()
     reasons = {item.step: item.reason for item in select(run, METRIC, GATES).excluded}
@@ -103,4 +107,4 @@ def test_a_best_that_was_chosen_by_looser_bounds_does_not_outlive_a_refusal(run:
     with pytest.raises(HifitseError, match="step 220, which was best so far, is not any more"):
         choose(run, METRIC, [Bound.parse("rms_ratio>=2")])
     with pytest.raises(UsageError, match="no best checkpoint chosen yet"):
-        run.find("best")
+        CheckpointRef("best").path(run)

@@ -17,16 +17,22 @@ def test_a_phase_ends_before_its_until(make_config: Callable[..., Config]) -> No
     assert [settings_at(config, step).absent_ratio for step in (1, 2)] == [0, 0.3]
 
 
-def test_a_phase_overrides_the_mixing_and_the_exam_follows_the_last_phase(make_config: Callable[..., Config]) -> None:
+def test_a_phase_overrides_the_mixing_and_validation_follows_the_last_phase(
+    make_config: Callable[..., Config],
+) -> None:
     last = {"name": "hard", "absent_ratio": 0.2, "num_interferers": (2, 2), "sir_db": (-9, -9), "snr_db": (0, 0)}
     config = make_config(curriculum=[{"name": "easy", "until": 5, "absent_ratio": 0}, last])
     assert settings_at(config, 4).sir_db == config.mixing.sir_db
-    exam = validation_settings(config)
-    for scene_settings in (settings_at(config, 5), exam):
+    validation = validation_settings(config)
+    for scene_settings in (settings_at(config, 5), validation):
         assert scene_settings.num_interferers == (2, 2)
         assert scene_settings.sir_db == (-9, -9) and scene_settings.snr_db == (0, 0)
-    assert exam.absent_ratio == config.validation.absent_ratio
-    assert exam.speeds == (1.0,) and exam.reference_dropout == 0 and exam.reference_noise_probability == 0
+    assert validation.absent_ratio == config.validation.absent_ratio
+    assert (
+        validation.speeds == (1.0,)
+        and validation.reference_dropout == 0
+        and validation.reference_noise_probability == 0
+    )
 
 
 @pytest.mark.parametrize(

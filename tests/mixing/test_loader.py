@@ -1,3 +1,5 @@
+"""Batches: what is in them follows from their number alone; loader processes come, fail and go in order."""
+
 import multiprocessing
 import os
 import signal
@@ -5,7 +7,7 @@ import subprocess
 import sys
 import textwrap
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -54,12 +56,12 @@ def test_starting_later_gives_the_same_steps(make_config: MakeConfig) -> None:
     assert not train(config, 3, 3)
 
 
-def test_seeds_differ_in_training_and_share_the_exam(make_config: MakeConfig) -> None:
+def test_seeds_differ_in_training_and_share_the_validation_scenes(make_config: MakeConfig) -> None:
     configs = [make_config(seed=seed) for seed in (0, 1)]
     pool = load_corpus(configs[0]).held_out
     assert not equal(train(configs[0]), train(configs[1]))
-    exams = [list(validation_batches(config, pool)) for config in configs]
-    assert equal(joined(exams[0]), joined(exams[1]))
+    validations = [list(validation_batches(config, pool)) for config in configs]
+    assert equal(joined(validations[0]), joined(validations[1]))
 
 
 def test_counts_are_those_of_the_scenes(make_config: MakeConfig) -> None:
@@ -89,7 +91,7 @@ def test_micro_batches_say_where_they_belong(make_config: MakeConfig) -> None:
     assert batch.to("meta").present.device.type == "meta" and batch.to("cpu").indices == (19,)
 
 
-def test_the_exam_is_in_exact_proportion_and_clean(make_config: MakeConfig) -> None:
+def test_the_validation_is_in_exact_proportion_and_clean(make_config: MakeConfig) -> None:
     config = make_config(validation={"num_scenes": 15, "absent_ratio": 0.2, "batch_size": 4})
     batches = list(validation_batches(config, load_corpus(config).held_out))
     assert [len(batch.indices) for batch in batches] == [4, 4, 4, 3]
@@ -131,6 +133,9 @@ def test_an_error_arrives_as_it_was_raised(make_config: MakeConfig, tmp_path: Pa
     assert "\n" not in str(caught.value)
 
 
+DIED = r"^a loader process died \(.+\); if memory ran out, lower data\.num_workers"
+
+
 def test_a_worker_that_dies_is_an_error_for_people(make_config: MakeConfig) -> None:
     config = make_config(data={"num_workers": 1})
     batches = training_batches(config, load_corpus(config).train, 0, 10**6)
@@ -138,9 +143,61 @@ def test_a_worker_that_dies_is_an_error_for_people(make_config: MakeConfig) -> N
     (worker,) = multiprocessing.active_children()
     assert worker.pid is not None
     os.kill(worker.pid, signal.SIGKILL)
-    with pytest.raises(DataError, match=r"^a loader process died \(.*\); if memory ran out, lower data\.num_workers"):
+    with pytest.raises(DataError, match=DIED):
+        # What was rendered ahead arrives still, unless its memory went with the worker.
         for _ in batches:
             pass
+    assert not multiprocessing.active_children()
+
+
+class Broken:
+    """Stands in for torch's loader: gives one batch, then an error."""
+
+    error: Exception
+
+    def __init__(self, *_: object, **__: object) -> None:
+        pass
+
+    def __iter__(self) -> Iterator[str]:
+        yield "a batch"
+        raise self.error
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError("DataLoader worker (pid(s) 7) exited unexpectedly"),
+        RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed. "),
+        ConnectionResetError(104, "Connection reset by peer"),
+        FileNotFoundError(2, "No such file or directory"),
+        BrokenPipeError(32, "Broken pipe"),
+        OSError(9, "Bad file descriptor"),
+        EOFError(),
+    ],
+    ids=repr,
+)
+def test_however_the_death_of_a_worker_shows_it_is_an_error_for_people(
+    make_config: MakeConfig, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    monkeypatch.setattr(Broken, "error", error, raising=False)
+    monkeypatch.setattr("hifitse.mixing.loader.DataLoader", Broken)
+    config = make_config()
+    batches = training_batches(config, load_corpus(config).train, 0, 9)
+    assert next(batches) == "a batch"
+    with pytest.raises(DataError, match=DIED) as caught:
+        next(batches)
+    assert caught.value.__cause__ is error
+    assert (str(error) or type(error).__name__) in str(caught.value)
+
+
+def test_an_error_of_torch_that_is_no_death_stays_what_it_is(
+    make_config: MakeConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Broken, "error", RuntimeError("pin memory thread exited unexpectedly"), raising=False)
+    monkeypatch.setattr("hifitse.mixing.loader.DataLoader", Broken)
+    config = make_config()
+    with pytest.raises(RuntimeError, match="^pin memory thread"):
+        list(training_batches(config, load_corpus(config).train, 0, 9))
 
 
 def test_signals_to_the_whole_group_reach_only_the_training_process(tmp_path: Path, demo_corpus: Path) -> None:

@@ -1,18 +1,22 @@
-"""What people see, on a terminal and in a pipe."""
+"""What people see of a training, on a terminal and in a pipe."""
 
 import io
+from collections.abc import Callable
 
 import pytest
+import torch
 from rich.console import Console
 
 from hifitse.config.files import load_config
 from hifitse.console import duration
-from hifitse.evaluation.validation import ValidationResult
+from hifitse.evaluation.result import ValidationResult
+from hifitse.experiment import Experiment
 from hifitse.report.live import TrainingDisplay
-from hifitse.training.step import StepResult
+from hifitse.training.step import StepResult, TrainingSession
 from tests.helpers import TINY
 
 METRICS = {"tp_si_sdr": 1.0, "tp_si_sdri": 3.0, "rms_ratio": 0.95, "ta_energy_db": -40.0, "ta_suppression_db": 20.0}
+MakeDisplay = Callable[..., TrainingDisplay]
 
 
 def result(step: int) -> StepResult:
@@ -20,14 +24,30 @@ def result(step: int) -> StepResult:
     return StepResult(step, "tp_ta", 1e-3, 0.5, terms, 3.0, None, rms_ratio=0.9, ta_energy_db=-35.0)
 
 
+def validation_result(step: int) -> ValidationResult:
+    metrics = METRICS | {"val_loss": 0.1}
+    return ValidationResult(step=step, scenes_digest="", metrics=metrics, model_metrics=metrics, terms={}, samples=())
+
+
+@pytest.fixture
+def make_display() -> MakeDisplay:
+    """Build the display of the tiny training, with some settings changed."""
+
+    def make(*overrides: str) -> TrainingDisplay:
+        experiment = Experiment.build(load_config(TINY, overrides), torch.device("cpu"))
+        return TrainingDisplay(TrainingSession.fresh(experiment), 12)
+
+    return make
+
+
 @pytest.mark.parametrize("width", [80, 120])
-def test_the_live_table_shows_everything_and_fits(width: int) -> None:
-    shown = TrainingDisplay(load_config(TINY), "cpu", 12)
+def test_the_live_table_shows_everything_and_fits(make_display: MakeDisplay, width: int) -> None:
+    shown = make_display()
     shown.step(result(1), 2.0, 0.5)
-    shown.exam(ValidationResult(1, "", METRICS | {"val_loss": 0.1}, METRICS, {}, ()))
-    written = io.StringIO()
-    Console(width=width, file=written).print(shown._table())
-    text = written.getvalue()
+    shown.validation_progress(4)
+    validating = printed(shown, width)
+    shown.validation(validation_result(1))
+    text = printed(shown, width)
     for part in (
         "1/12",
         "tp_ta",
@@ -40,17 +60,48 @@ def test_the_live_table_shows_everything_and_fits(width: int) -> None:
         "3.00 dB",
     ):
         assert part in text, part
-    assert max(len(line) for line in text.splitlines()) <= width
+    assert "4/8 scenes" in validating and "scenes" not in text.replace("scenes/s", "")
+    assert max(len(line) for line in (validating + text).splitlines()) <= width
 
 
-def test_a_pipe_gets_whole_lines_at_the_log_cadence(capsys: pytest.CaptureFixture[str]) -> None:
-    config = load_config(TINY, ["train.log_every=2"])
-    with TrainingDisplay(config, "cpu", 12) as shown:
+def printed(shown: TrainingDisplay, width: int) -> str:
+    written = io.StringIO()
+    Console(width=width, file=written).print(shown._table())
+    return written.getvalue()
+
+
+def test_a_pipe_gets_whole_lines_at_the_log_cadence(
+    make_display: MakeDisplay, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with make_display("train.log_every=2") as shown:
         for step in (1, 2, 3, 4):
             shown.step(result(step), 2.0, 0.5)
-    lines = capsys.readouterr().err.splitlines()
+    announced, *lines = capsys.readouterr().err.splitlines()
+    assert announced.startswith("training compact (") and "12 steps of 4 scenes from step 0" in announced
+    # Three steps of 2 s are the first that last 5 s; the first of all, a short one, is not counted.
+    assert lines.pop(1) == "about 16 s left (2 s a step), validations not counted"
     assert [line.split()[1] for line in lines] == ["2/12", "4/12"]
     assert all("ta_energy_db -35.000" in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("first_seconds", "said"),
+    [(4.0, "about 27 s left (3 s a step)"), (10.0, "about 2 min left (10 s a step)")],
+    ids=["a short first step starts things up and does not count", "a long one is all there is to go by"],
+)
+def test_how_long_is_left_is_said_once(
+    make_display: MakeDisplay, capsys: pytest.CaptureFixture[str], first_seconds: float, said: str
+) -> None:
+    shown = make_display("train.log_every=100")
+    for step in range(1, 11):
+        shown.step(result(step), first_seconds if step == 1 else 3.0, 0.0)
+    assert capsys.readouterr().err.splitlines() == [f"{said}, validations not counted"]
+
+
+def test_a_pipe_gets_a_line_for_each_validation(make_display: MakeDisplay, capsys: pytest.CaptureFixture[str]) -> None:
+    make_display().validation(validation_result(8))
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("validation at step 8: tp_si_sdr 1.00 dB") and "val_loss 0.10" in line
 
 
 def test_durations_are_said_as_people_say_them() -> None:

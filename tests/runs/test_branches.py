@@ -1,35 +1,35 @@
-"""An abandoned line is put back whole, and what it replaces is set aside whole."""
+"""An archived branch is restored whole, and what it replaces is archived whole."""
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 
-from hifitse.runs.records import read_best
 from hifitse.checkpoint.file import Header, load_checkpoint, load_header, save_checkpoint
-from hifitse.errors import UsageError
-from hifitse.runs.branches import archive_after, archive_copy, new_folder, restore
+from hifitse.errors import RecordError, UsageError
+from hifitse.runs.branches import archive_after, archive_copy, branch_points, new_folder, restore
+from hifitse.runs.records import Best, read_best
 from hifitse.runs.run import Run
+from hifitse.storage import write_json
 from tests.helpers import append_rows
 
 Content = dict[str, bytes]
 
 
-def grow(run: Run, line: str, last: int) -> None:
-    """Go on from the newest checkpoint with one every 10 steps, each with an exam and two rows."""
+def grow(run: Run, branch: str, last: int) -> None:
+    """Go on from the newest checkpoint with one every 10 steps, each with a validation and two rows."""
     first = max(run.checkpoint_steps(), default=0)
     parent = load_header(run.checkpoint_path(first))[1] if first else None
     run.path.mkdir(exist_ok=True)
-    run.config_path.write_text(f"line: {line}\n")
+    run.config_path.write_text(f"branch: {branch}\n")
     for step in range(first + 10, last + 1, 10):
-        header = Header(step, {"line": line}, "", parent)
+        header = Header(step, {"branch": branch}, "", parent)
         parent = save_checkpoint(run.checkpoint_path(step), header, {"model/w": torch.ones(2)})
-        run.write_validation(step, {"line": line, "raw_metrics": {}})
+        write_json(run.validation_path(step), {"branch": branch, "raw_metrics": {}})
         for row_step in (step - 5, step):
-            append_rows(run.metrics_path, {"step": row_step, "line": line})
-    run.best_path.write_text(json.dumps({"step": last, "line": line}))
+            append_rows(run.metrics_path, {"kind": "step", "step": row_step, "branch": branch})
+    write_json(run.best_path, {"step": last, "metric": branch, "value": 1.0})
 
 
 def go_back(run: Run, step: int) -> None:
@@ -41,13 +41,13 @@ def roll_back(run: Run, step: int) -> None:
     folder = new_folder(run)
     archive_copy(run, step, folder)
     kept = load_checkpoint(run.checkpoint_path(step))
-    header = Header(step, {"line": "cut"}, "", kept.digest, learning_rate_factor=0.5)
+    header = Header(step, {"branch": "cut"}, "", kept.digest, learning_rate_factor=0.5)
     save_checkpoint(run.checkpoint_path(step), header, kept.tensors)
     archive_after(run, step, folder)
 
 
 def content(run: Run) -> Content:
-    """Return all files of the run but its abandoned lines."""
+    """Return all files of the run but its archived branches."""
     files = [path for path in sorted(run.path.rglob("*")) if path.is_file() and "abandoned" not in path.parts]
     return {str(path.relative_to(run.path)): path.read_bytes() for path in files if path.name != "lock"}
 
@@ -61,7 +61,9 @@ def run(tmp_path: Path) -> Run:
 
 @pytest.mark.parametrize("cut", [go_back, roll_back])
 @pytest.mark.parametrize("last", [20, 40, 60])
-def test_a_line_comes_back_as_it_was_and_twice_undoes_it(run: Run, cut: Callable[[Run, int], None], last: int) -> None:
+def test_a_branch_comes_back_as_it_was_and_twice_undoes_it(
+    run: Run, cut: Callable[[Run, int], None], last: int
+) -> None:
     original = content(run)
     cut(run, 20)
     if last > 20:
@@ -79,15 +81,15 @@ def test_a_line_comes_back_as_it_was_and_twice_undoes_it(run: Run, cut: Callable
 
 def test_a_best_that_was_chosen_since_comes_back_too(run: Run) -> None:
     go_back(run, 20)
-    run.best_path.write_text(json.dumps({"step": 10}))
+    write_json(run.best_path, {"step": 10, "metric": "b", "value": 2.0})
     second = content(run)
     restore(run, "01")
-    assert read_best(run) == {"step": 50, "line": "a"}
+    assert read_best(run) == Best(step=50, metric="a", value=1.0)
     restore(run, "02")
     assert content(run) == second
 
 
-def test_a_line_is_put_only_onto_the_checkpoint_that_it_continues(run: Run) -> None:
+def test_a_branch_is_restored_only_onto_the_checkpoint_that_it_continues(run: Run) -> None:
     original = content(run)
     go_back(run, 30)
     go_back(run, 10)
@@ -101,16 +103,16 @@ def test_a_line_is_put_only_onto_the_checkpoint_that_it_continues(run: Run) -> N
     assert content(run) == original
 
 
-def test_after_two_rollbacks_to_one_step_either_line_fits(run: Run) -> None:
+def test_after_two_rollbacks_to_one_step_either_branch_fits(run: Run) -> None:
     original = content(run)
-    for line in ("b", "c"):
+    for branch in ("b", "c"):
         roll_back(run, 20)
-        grow(run, line, 40)
+        grow(run, branch, 40)
     restore(run, "01")
     assert content(run) == original
 
 
-def test_a_rolled_back_line_does_not_fit_onto_another_history(run: Run) -> None:
+def test_a_rolled_back_branch_does_not_fit_onto_another_history(run: Run) -> None:
     roll_back(run, 30)
     go_back(run, 10)
     grow(run, "b", 40)
@@ -163,12 +165,37 @@ def test_training_on_after_a_killed_restore_loses_nothing(run: Run, kill: Callab
     assert {path.read_bytes() for path in run.path.rglob("*.safetensors")} == before
 
 
-def test_a_line_that_is_not_there_or_not_whole_is_named(run: Run) -> None:
-    with pytest.raises(UsageError, match="no abandoned line 7; the run has none"):
+def test_a_branch_that_is_not_there_or_not_whole_is_named(run: Run) -> None:
+    with pytest.raises(UsageError, match="no archived branch 7; the run has none"):
         restore(run, "7")
     go_back(run, 30)
-    with pytest.raises(UsageError, match="no abandoned line x; there are 01"):
+    with pytest.raises(UsageError, match="no archived branch x; there are 01"):
         restore(run, "x")
-    (run.path / "abandoned" / "01" / "line.json").unlink()
-    with pytest.raises(UsageError, match="not a whole line.*resume --from FILE"):
+    (run.path / "abandoned" / "01" / "branch.json").unlink()
+    with pytest.raises(UsageError, match="not a whole branch.*resume --from FILE"):
         restore(run, "01")
+
+
+@pytest.mark.parametrize("cut", [go_back, roll_back])
+def test_a_note_of_an_older_run_is_read_and_removed_as_a_new_one(run: Run, cut: Callable[[Run, int], None]) -> None:
+    original = content(run)
+    cut(run, 20)
+    folder = run.archived_folders()[0]
+    (folder / "branch.json").rename(folder / "line.json")
+    assert branch_points(run) == {20}
+    grow(run, "b", 40)
+    restore(run, "01")
+    assert content(run) == original
+    assert not folder.exists()
+
+
+@pytest.mark.parametrize("note", ["", "[]", '{"after_step": "x", "digest": null}'])
+def test_a_note_that_cannot_be_read_is_named_and_nothing_is_moved(run: Run, note: str) -> None:
+    go_back(run, 20)
+    before = content(run)
+    (run.path / "abandoned" / "01" / "branch.json").write_text(note)
+    for read in (branch_points, lambda run: restore(run, "01")):
+        with pytest.raises(RecordError, match=r"abandoned/01/branch\.json: unreadable"):
+            read(run)
+    assert content(run) == before
+    assert [folder.name for folder in run.archived_folders()] == ["01"]
