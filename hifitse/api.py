@@ -1,15 +1,18 @@
 """hifitse from Python: load a model, train, look at a run. What ``import hifitse`` offers."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from hifitse.checkpoint.export import is_exported, load_exported, trained_model
 from hifitse.checkpoint.file import load_checkpoint
+from hifitse.checks.audit import require_sound_objective
 from hifitse.config.schema import Config
 from hifitse.errors import UsageError
 from hifitse.evaluation.result import read_result
 from hifitse.experiment import Experiment, pick_device
 from hifitse.inference import Extractor
+from hifitse.losses import Objective
 from hifitse.report.live import TrainingDisplay
 from hifitse.runs.checkpoint_ref import CheckpointRef
 from hifitse.runs.records import read_best, read_events, read_metrics
@@ -46,22 +49,35 @@ def load(source: str | Path, *, checkpoint: str | int | None = None, device: str
     return Extractor(trained, pick_device(device))
 
 
-def train(config: Config, run: str | Path, *, stop_at: int | None = None, device: str = "auto") -> "RunView":
+def train(
+    config: Config,
+    run: str | Path,
+    *,
+    stop_at: int | None = None,
+    device: str = "auto",
+    objective: Objective | None = None,
+    allow_unsafe_objective: bool = False,
+) -> "RunView":
     """Train a new run through all phases, as ``hifitse train`` does, and return it. Progress goes to stderr.
 
     Args:
         config: as `load_config` returns it.
         run: a name under runs/, or a path.
         stop_at: end after so many completed steps; None: at train.total_steps.
+        device: auto, cpu, cuda or cuda:N.
+        objective: another one than ``Objective(config.loss)``, see examples/added_loss_term.py. Runs do not record it.
+        allow_unsafe_objective: train even if the audit of the objective fails.
 
     Raises:
         UsageError: the run exists.
-        StoppedError: a guard stopped it; the state is saved.
+        StoppedError: the audit failed, or a guard stopped the run; its state is saved.
         HifitseError: it cannot go on; the state is saved.
     """
     target = Run.named(str(run))
     target.require_new()
-    session = TrainingSession.fresh(Experiment.build(config, pick_device(device)))
+    experiment = Experiment.build(config, pick_device(device))
+    session = TrainingSession.fresh(replace(experiment, objective=objective or experiment.objective))
+    require_sound_objective(session, allow_unsafe_objective)
     stop = config.train.total_steps if stop_at is None else stop_at
     train_run(session, target, TrainingDisplay(session, stop), stop, lambda: prepare_new(target, config))
     return RunView(target)
@@ -102,7 +118,7 @@ class RunView:
 
     @property
     def metrics(self) -> list[Row]:
-        """A row for each logged step: step, phase, learning_rate, loss, a column ``terms.NAME`` for each loss term, ..."""
+        """A row for each logged step: step, phase, learning_rate, loss, ``terms.NAME`` for each loss term, ..."""
         return [_flat(row.model_dump()) for row in read_metrics(self._run) if not row.is_validation]
 
     @property

@@ -8,12 +8,11 @@ a trained model. What depends on the model is noted, not judged.
 import contextlib
 from collections.abc import Generator
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from hifitse.checks.audit_outputs import ideal, mixture_copy, select
+from hifitse.checks.audit_outputs import audit_scenes, ideal, mixture_copy, select
 from hifitse.checks.audit_questions import (
     Curve,
     Finding,
@@ -27,8 +26,11 @@ from hifitse.checks.audit_questions import (
     present_slopes,
     sweep,
 )
+from hifitse.console import info, warn
+from hifitse.errors import StoppedError
 from hifitse.losses import Objective
 from hifitse.mixing.batch import MicroBatch
+from hifitse.training.step import TrainingSession
 
 
 @dataclass(frozen=True)
@@ -43,21 +45,6 @@ class Audit:
         """The worst of the findings: pass, warn or fail."""
         found = {finding.level for finding in self.findings}
         return "fail" if "fail" in found else "warn" if "warn" in found else "pass"
-
-    def to_json(self) -> dict[str, Any]:
-        return {
-            "verdict": self.verdict,
-            "findings": [finding.to_json() for finding in self.findings],
-            "curves": [curve.to_json() for curve in self.curves],
-        }
-
-    @classmethod
-    def from_json(cls, data: dict[str, Any]) -> "Audit":
-        curves = (
-            Curve(row["output"], tuple(row["gain_db"]), {name: tuple(part) for name, part in row["terms"].items()})
-            for row in data["curves"]
-        )
-        return cls(tuple(Finding(**finding) for finding in data["findings"]), tuple(curves))
 
 
 def audit(objective: Objective, model: nn.Module, scenes: MicroBatch) -> Audit:
@@ -89,6 +76,30 @@ def audit(objective: Objective, model: nn.Module, scenes: MicroBatch) -> Audit:
     if gradients:
         findings.append(gradient_shares(gradients))
     return Audit(tuple(findings), tuple(curves.values()))
+
+
+def audit_session(session: TrainingSession) -> Audit:
+    """Audit the objective of a session on a few scenes of its validation; takes as long as a few training scenes."""
+    info("auditing the objective on a few scenes")
+    return audit(session.experiment.objective, session.state.model, audit_scenes(session.experiment))
+
+
+def require_sound_objective(session: TrainingSession, allow_unsafe: bool) -> None:
+    """Audit the objective and say what is wrong with it.
+
+    Raises:
+        StoppedError: it fails, and that was not allowed.
+    """
+    found = audit_session(session)
+    info(f"audit of the objective: {found.verdict}")
+    for finding in found.findings:
+        if finding.level in ("warn", "fail"):
+            warn(f"{finding.topic}: {finding.message}")
+    if found.verdict == "fail" and not allow_unsafe:
+        raise StoppedError(
+            "not started: the objective pays for what nobody wants; change the loss section, "
+            "or add --allow-unsafe-objective to reproduce the failure"
+        )
 
 
 @contextlib.contextmanager

@@ -70,9 +70,6 @@ class Curve:
         """The loss."""
         return tuple(sum(parts) for parts in zip(*self.terms.values(), strict=True))
 
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self) | {"present": self.present, "absent": self.absent, "total": self.total}
-
 
 def loss_parts(objective: Objective, scenes: MicroBatch, estimate: Tensor) -> dict[str, Tensor]:
     """Return the part of each term in the loss of an output (B, L)."""

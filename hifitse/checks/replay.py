@@ -71,7 +71,7 @@ def replay(
     """Repeat the steps after a checkpoint up to ``last_step``. Changes no run.
 
     Args:
-        progress: told the number of completed steps.
+        progress: called with the number of completed steps.
     """
     first_step = checkpoint.header.step
     headers = {

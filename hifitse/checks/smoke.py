@@ -58,7 +58,7 @@ def smoke(session: TrainingSession, num_steps: int, progress: Callable[[StepResu
         save_checkpoint(saved, header(state, experiment), to_tensors(state))
         straight = _watched(session.steps(stop_step), progress)
         again = TrainingSession.resumed(experiment, load_checkpoint(saved))
-        repeated = _watched(again.steps(stop_step), progress)
+        repeated = list(again.steps(stop_step))
     results += straight
     validation = validate(state.ema, state.model, experiment, state.step)
     return [

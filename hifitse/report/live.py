@@ -98,22 +98,27 @@ class TrainingDisplay:
 
 
 class TimeLeft:
-    """Estimates once, from real steps, how long the rest takes. The first step is not counted: it starts things up."""
+    """Estimates once, from real steps, how long the rest takes.
+
+    The first step also pays for starting up, so it counts only if it is long.
+    """
 
     def __init__(self, stop_at: int) -> None:
         self.stop_at = stop_at
-        self.num_steps = -1
+        self.num_steps = 0
         self.seconds = 0.0
+        self.is_first = True
         self.is_told = False
 
     def step(self, step: int, seconds: float) -> str | None:
         """Take note of a step; return the estimate in words when there is one for the first time."""
-        self.num_steps += 1
-        self.seconds += seconds if self.num_steps else 0.0
-        if self.is_told or self.num_steps < 1 or self.seconds < _SECONDS_TO_ESTIMATE:
+        if not self.is_first or seconds > _SECONDS_TO_ESTIMATE:
+            self.num_steps, self.seconds = self.num_steps + 1, self.seconds + seconds
+        self.is_first = False
+        if self.is_told or self.seconds < _SECONDS_TO_ESTIMATE:
             return None
         self.is_told = True
-        return f"about {duration(self.remaining_seconds(step))} left ({self.seconds / self.num_steps:.2g} s a step)"
+        return f"about {duration(self.remaining_seconds(step))} left ({self.seconds / self.num_steps:.3g} s a step)"
 
     def remaining_seconds(self, step: int) -> float:
         return (self.stop_at - step) * self.seconds / max(self.num_steps, 1)
