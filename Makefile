@@ -10,7 +10,7 @@ EXAMPLE := runs/demo/example
 
 $(INSTALLED): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev,rooms,hdf5]'
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev,rooms,hdf5,figures]'
 	touch $@
 
 # The whole experiment on the bundled speech; a second call goes on where the first one stopped.
@@ -36,12 +36,15 @@ lint: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/codespell
 
 format: $(INSTALLED)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
 bench: $(INSTALLED)
+	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/loader.py
 	$(BIN)/python benchmarks/stores.py
 	$(BIN)/python benchmarks/full_model.py

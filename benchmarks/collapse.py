@@ -5,7 +5,7 @@
 From a shared checkpoint at the end of a short phase `tp`, each arm goes on through `tp_ta` with its own objective.
 Everything is done by the product's own commands: `train`, `resume --from STEP --as RUN --set ...`, `select-best`. The
 guards only warn here, so that every arm shows its whole way; where each default guard would have stopped it is
-computed from its exams. The faulty objective and the default one are run with the default guards as well. Writes
+computed from its validations. The faulty objective and the default one are run with the default guards as well. Writes
 table.md, results.json and collapse.png, checks what is claimed of them, and exits with 1 if a claim does not hold.
 """
 
@@ -17,16 +17,16 @@ import sys
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from collapse_figure import draw
+from collapse_figure import Result, draw
 
 from hifitse.config.files import load_config
 from hifitse.config.policies import Guard, HealthConfig
-from hifitse.evaluation.guards import StepMetrics, judge
-from hifitse.evaluation.history import history
+from hifitse.evaluation.guards import StepMetrics, judge, read_history
+from hifitse.evaluation.result import read_result
+from hifitse.runs.records import Row, read_events
 from hifitse.runs.run import Run
 
 CONFIG = Path(__file__).parents[1] / "configs" / "collapse.yaml"
@@ -41,25 +41,6 @@ ARMS = {
     "relative + anchor 5": ("loss.absent.kind=relative", f"{ANCHOR}=5"),
 }
 CONTROL, RAW, HINGE, DEFAULT = "no TA term", "raw_db", "hinge", "hinge + anchor 5 (default)"
-
-
-@dataclass(frozen=True)
-class Result:
-    """One arm with one seed."""
-
-    arm: str
-    seed: int
-    steps: list[int]
-    metrics: list[dict[str, float]]
-    """Of the averaged weights, at those steps; the first is the shared start."""
-    stops: dict[str, tuple[int, int | None] | None]
-    """For each default guard that stops: the first exam that it finds sick, and the one at which it would have
-    stopped the run."""
-    picks: dict[str, int | None]
-    """What is chosen by val_loss, by tp_si_sdr alone, and by tp_si_sdr within the gate."""
-
-    def series(self, name: str) -> list[float]:
-        return [metrics[name] for metrics in self.metrics]
 
 
 def main() -> None:
@@ -88,7 +69,7 @@ def run_all(num_seeds: int, out: Path, num_jobs: int) -> list[Result]:
     jobs = [(arm, seed) for seed in range(num_seeds) for arm in ARMS]
     with ThreadPoolExecutor(num_jobs) as pool:
         list(pool.map(lambda seed: first_phase(seed, out), range(num_seeds)))
-        return list(pool.map(lambda job: one_arm(*job, out), jobs))
+        return list(pool.map(lambda job: one_arm(job[0], job[1], out), jobs))
 
 
 def first_phase(seed: int, out: Path) -> None:
@@ -107,18 +88,16 @@ def one_arm(arm: str, seed: int, out: Path) -> Result:
         overrides = settings([*ARMS[arm], *ONLY_WARN])
         start = ("--run", base_run(seed, out).path, "--from", phase_end(), "--as", run.path)
         hifitse("resume", *start, "--allow-unsafe-objective", *overrides)
-    exams = [run.read_validation(step) for step in run.validation_steps() if step >= phase_end()]
+    found = [read_result(run, step) for step in run.validation_steps() if step >= phase_end()]
     picks = {
         "val_loss": picked(run, "val_loss", "--require", "val_loss>=-1000"),
         "tp_si_sdr alone": picked(run, "tp_si_sdr", "--require", "rms_ratio>=0"),
         "within the gate": picked(run, "tp_si_sdr"),
     }
-    return Result(
-        arm, seed, [exam["step"] for exam in exams], [exam["metrics"] for exam in exams], default_guards(run), picks
-    )
+    return Result(arm, seed, [r.step for r in found], [r.metrics for r in found], default_guards(run), picks)
 
 
-def with_guards(arm: str, seed: int, out: Path) -> dict[str, Any]:
+def with_guards(arm: str, seed: int, out: Path) -> Row:
     """Run an arm with the default guards and return the event that it ended with."""
     run = Run(out / f"seed{seed}" / f"guarded_{folder_name(arm)}")
     if not run.exists():
@@ -126,7 +105,7 @@ def with_guards(arm: str, seed: int, out: Path) -> dict[str, Any]:
         start = ("--run", base_run(seed, out).path, "--from", phase_end(), "--as", run.path)
         overrides = settings(ARMS[arm])
         hifitse("resume", *start, "--allow-unsafe-objective", *overrides, may_fail=True)
-    return run.read_events()[-1]
+    return read_events(run)[-1]
 
 
 def folder_name(arm: str) -> str:
@@ -136,7 +115,7 @@ def folder_name(arm: str) -> str:
 def default_guards(run: Run) -> dict[str, tuple[int, int | None] | None]:
     """Return what each guard would have done that stops a run by default."""
     last = run.validation_steps()[-1]
-    found = history(run, run.read_validation(last)["exam_digest"], last)
+    found = read_history(run, read_result(run, last).scenes_digest, last)
     guards = [guard for guard in HealthConfig().guards if guard.action == "stop"]
     return {guard.name: default_guard(run, guard, found) for guard in guards}
 
@@ -144,13 +123,13 @@ def default_guards(run: Run) -> dict[str, tuple[int, int | None] | None]:
 def default_guard(run: Run, guard: Guard, history: Sequence[StepMetrics]) -> tuple[int, int | None] | None:
     health = HealthConfig(guards=(guard,))
     config = load_config(run.config_path).model_copy(update={"health": health})
-    sick = None
+    first = None
     for end in range(1, len(history) + 1):
         for violation in judge(config, history[:end]):
-            sick = sick if sick is not None else violation.values[-1][0]
+            first = first if first is not None else violation.values[-1][0]
             if violation.acts:
-                return sick, violation.values[-1][0]
-    return None if sick is None else (sick, None)
+                return first, violation.values[-1][0]
+    return None if first is None else (first, None)
 
 
 def picked(run: Run, metric: str, *bounds: str) -> int | None:
@@ -204,7 +183,7 @@ def _pick(result: Result, step: int | None) -> str:
     return f"{step} ({result.series('rms_ratio')[result.steps.index(step)]:.2f})" if step in result.steps else str(step)
 
 
-def check_claims(results: Sequence[Result], guarded: dict[tuple[str, int], dict[str, Any]]) -> list[str]:
+def check_claims(results: Sequence[Result], guarded: dict[tuple[str, int], Row]) -> list[str]:
     """Return a PASS or FAIL line for everything that is said of this experiment."""
 
     def kept(arm: str) -> list[float]:
@@ -234,20 +213,20 @@ def check_claims(results: Sequence[Result], guarded: dict[tuple[str, int], dict[
         _claim(min(gained) >= 4, f"its TA suppression is at least 4 dB above the control's: {min(gained):.1f} dB"),
         _claim(all(stopped), "the default guards stop raw_db at the second validation that finds it falling silent"),
         _claim(
-            all(end["kind"] == "stopped" for (arm, _), end in guarded.items() if arm == RAW),
+            all(end.kind == "stopped" for (arm, _), end in guarded.items() if arm == RAW),
             f"run with the default guards, raw_db is stopped: {_ends(guarded, RAW)}",
         ),
         _claim(
-            all(end["kind"] == "finished" for (arm, _), end in guarded.items() if arm == DEFAULT),
+            all(end.kind == "finished" for (arm, _), end in guarded.items() if arm == DEFAULT),
             f"run with the default guards, the default objective runs through: {_ends(guarded, DEFAULT)}",
         ),
         _claim(not outside, "gated selection never picks a checkpoint outside the gate"),
     ]
 
 
-def _ends(guarded: dict[tuple[str, int], dict[str, Any]], arm: str) -> str:
+def _ends(guarded: dict[tuple[str, int], Row], arm: str) -> str:
     ends = [end for (name, _), end in guarded.items() if name == arm]
-    return ", ".join(" ".join([end["kind"], "at", str(end["step"])]) for end in ends)
+    return ", ".join(" ".join([end.kind, "at", str(end.step)]) for end in ends)
 
 
 def _claim(holds: bool, text: str) -> str:

@@ -1,16 +1,13 @@
 """The picture of the collapse experiment: one panel a metric, one line an objective, a band over its seeds."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import matplotlib
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
-
-if TYPE_CHECKING:
-    from collapse import Result
 
 COLORS = {
     "no TA term": "#888888",
@@ -30,6 +27,25 @@ ORIGINAL = {
     "raw dB": [(200, 1.327), (210, 1.038), (220, 0.746), (230, 0.633)],
     "hinge": [(200, 1.180), (210, 1.038), (225, 0.906), (235, 0.738), (240, 0.752)],
 }
+
+
+@dataclass(frozen=True)
+class Result:
+    """One arm with one seed."""
+
+    arm: str
+    seed: int
+    steps: list[int]
+    metrics: list[dict[str, float]]
+    """Of the EMA weights, at those steps; the first is the shared start."""
+    stops: dict[str, tuple[int, int | None] | None]
+    """For each default guard that stops: the first step that it finds unhealthy, and the one at which it would have
+    stopped the run."""
+    picks: dict[str, int | None]
+    """What is chosen by val_loss, by tp_si_sdr alone, and by tp_si_sdr within the gate."""
+
+    def series(self, name: str) -> list[float]:
+        return [metrics[name] for metrics in self.metrics]
 
 
 def draw(results: "Sequence[Result]", path: Path) -> None:

@@ -13,8 +13,8 @@ from statistics import median
 from rich.console import Console
 from rich.table import Table
 
-from hifitse.config.model import CompactConfig
 from hifitse.config.data import DataConfig, MixingConfig, Phase
+from hifitse.config.model import CompactConfig
 from hifitse.config.schema import AudioConfig, Config
 from hifitse.corpus.corpus import load_corpus
 from hifitse.mixing.curriculum import settings_at

@@ -20,9 +20,9 @@ from full_model import machine
 from hifitse.checkpoint.file import save_checkpoint
 from hifitse.config.files import load_config
 from hifitse.experiment import Experiment
-from hifitse.runs.events import Events
-from hifitse.runs.jsonl import Journal
+from hifitse.runs.events import EventLog
 from hifitse.runs.run import Run
+from hifitse.storage import JsonLog
 from hifitse.training.saver import Saver
 from hifitse.training.state import TrainState, header, new_state, to_tensors
 
@@ -63,7 +63,7 @@ def measure(device: str, rounds: int, seconds: float, folder: Path) -> None:
         times[name].append(time.perf_counter() - start)
 
     size = sum(tensor.nbytes for tensor in to_tensors(state).values()) / 1e6
-    with Saver(run, experiment, Events(run, print), Journal(run.metrics_path), lambda: None) as saver:
+    with Saver(run, experiment, EventLog(run, print), JsonLog(run.metrics_path), lambda: None) as saver:
         start = time.perf_counter()
         saver.save(state)
         first = time.perf_counter() - start

@@ -7,9 +7,10 @@ import time
 from typing import Any, NoReturn
 
 import typer
-from typer.core import TyperCommand, TyperGroup
+from typer.core import TyperCommand
 
-from hifitse.console import fail, info, mute, print_line
+from hifitse import console
+from hifitse.commands._help import Group
 from hifitse.distributed.signals import ending_in_order
 from hifitse.errors import HifitseError, Interrupted
 
@@ -35,7 +36,7 @@ _MODULES = {"import": "import_checkpoint"}
 """Where the name of the module is not that of the command."""
 
 
-class _LazyGroup(TyperGroup):
+class _LazyGroup(Group):
     """Knows names and first lines of help; the module of a command is imported when the command is called."""
 
     def __init__(self, **settings: Any) -> None:
@@ -73,29 +74,28 @@ def _print_version(wanted: bool) -> None:
     if wanted:
         from hifitse import __version__
 
-        print_line(__version__)
+        console.print_line(__version__)
         raise typer.Exit
 
 
 @app.callback()
 def options(
-    version: bool = typer.Option(
-        False, "--version", callback=_print_version, is_eager=True, metavar="", help="Print the version."
-    ),
+    version: bool = typer.Option(False, "--version", callback=_print_version, is_eager=True, help="Print the version."),
 ) -> None:
     """Train target speaker extraction models, and keep the training honest."""
 
 
 def main() -> None:
     """Run the command line; an error that a person can fix ends it with one line and its exit code."""
+    console.begin()
     rank = int(os.environ.get("RANK", "0"))
     if rank:
-        mute()
+        console.mute()
     try:
         with ending_in_order():
             app()
     except Interrupted as error:
-        info(str(error))
+        console.info(str(error))
         sys.exit(error.exit_code)
     except HifitseError as error:
         _fail(str(error), error.exit_code, rank)
@@ -103,7 +103,7 @@ def main() -> None:
         # A folder that cannot be written, a full disk: the system's own words name it best.
         _fail(f"{error.filename or 'the file system'}: {error.strerror or error}", 1, rank)
     except KeyboardInterrupt:
-        info("interrupted")
+        console.info("interrupted")
         sys.exit(130)
 
 
@@ -113,5 +113,5 @@ def _fail(message: str, code: int, rank: int) -> NoReturn:
         time.sleep(_MAIN_RANK_SECONDS)
         sys.stderr.write(f"error of rank {rank}: {message}\n")
     elif message:
-        fail(message, code)
+        console.fail(message, code)
     sys.exit(code)

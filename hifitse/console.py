@@ -17,6 +17,12 @@ def mute() -> None:
     out.quiet = err.quiet = True
 
 
+def begin() -> None:
+    """Forget what was printed: another command begins."""
+    global _printed_json
+    _printed_json = False
+
+
 def info(message: str) -> None:
     """Tell the user something, on stderr."""
     _to_err(escape(message))

@@ -1,4 +1,4 @@
-"""What an exam reports: per-sample measurements, and the registry of metrics made from them."""
+"""What a validation measures: per-sample measurements, and the registry of metrics made from them."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -12,7 +12,7 @@ from hifitse.losses import energy_db, si_sdr
 
 @dataclass(frozen=True)
 class Sample:
-    """Measurements of one exam scene; TP scenes have the first four, TA scenes the last two."""
+    """Measurements of one scene; TP scenes have the first four, TA scenes the last two."""
 
     index: int
     present: bool
@@ -28,7 +28,7 @@ class Sample:
 
 
 def measure(indices: Sequence[int], estimate: Tensor, target: Tensor, mixture: Tensor, present: Tensor) -> list[Sample]:
-    """Measure a batch of exam scenes, given as B scene indices, (B, L) waveforms and (B,) bool."""
+    """Measure a batch of scenes, given as B scene indices, (B, L) waveforms and (B,) bool."""
     estimate, target, mixture = estimate.double(), target.double(), mixture.double()
     sdr, mixture_sdr = si_sdr(estimate, target).tolist(), si_sdr(mixture, target).tolist()
     rms_estimate, rms_target = rms(estimate).tolist(), rms(target).tolist()
@@ -58,7 +58,7 @@ def rms(waveform: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Metric:
-    """One figure of an exam: its unit, which direction is better, and its value over all samples."""
+    """One figure of a validation: its unit, which direction is better, and its value over all samples."""
 
     name: str
     unit: str
@@ -88,7 +88,7 @@ METRICS = {
         Metric(
             "ta_suppression_db", "dB", "higher", "suppression_db", "mean of mixture minus estimate energy, TA scenes"
         ),
-        Metric("val_loss", "", "lower", None, "the training objective over the exam"),
+        Metric("val_loss", "", "lower", None, "the training objective over the validation scenes"),
     )
 }
 
@@ -105,7 +105,7 @@ def metric(name: str) -> Metric:
 
 
 def aggregate(samples: Sequence[Sample], val_loss: float) -> dict[str, float]:
-    """Return every metric of the registry over an exam's samples."""
+    """Return every metric of the registry over a validation's samples."""
     values = {name: _mean(samples, m.per_sample) for name, m in METRICS.items() if m.per_sample}
     values["rms_ratio"] = _mean(samples, "rms_estimate") / max(_mean(samples, "rms_target"), 1e-12)
     values["val_loss"] = val_loss

@@ -29,5 +29,5 @@ def learning_rate(config: TrainConfig, step: int, optimizer_reset_step: int = 0)
 
 
 def ema_decay(config: TrainConfig, step: int) -> float:
-    """Return the decay of the averaged weights; lower at first, so that the start is soon forgotten."""
+    """Return the decay of the EMA weights; lower at first, so that the start is soon forgotten."""
     return min(config.ema_decay, (1 + step) / (10 + step))

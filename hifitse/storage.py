@@ -80,8 +80,8 @@ def link_or_copy(source: Path, target: Path) -> None:
 
 
 def remove_leftovers(folder: Path) -> list[Path]:
-    """Remove the temporary files of writes that were killed, and return them; ours, and those of safetensors."""
-    leftovers = sorted({*folder.glob(".*.tmp"), *folder.glob(".tmp*")})
+    """Remove the temporary files that killed writes left in a folder and below; ours, and those of safetensors."""
+    leftovers = sorted({*folder.rglob(".*.tmp"), *folder.rglob(".tmp*")})
     for file in leftovers:
         file.unlink(missing_ok=True)
     return leftovers

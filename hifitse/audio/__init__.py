@@ -1,1 +1,1 @@
-""""""
+"""Samples from files."""

@@ -200,7 +200,10 @@ def _opened(path: FilePath, changed_ns: int = 0) -> Iterator[_AudioFile | hdf5.P
         file = sf.SoundFile(str(path))
     except (OSError, sf.SoundFileError) as error:
         if not Path(path).exists():
-            raise DataError(f"{path}: no such audio file; correct the path, or put it back") from None
+            where = "" if Path(path).is_absolute() else f" in {Path.cwd()}"
+            raise DataError(f"{path}: no such audio file{where}; correct the path, or put it back") from None
+        if Path(path).is_dir():
+            raise DataError(f"{path}: a folder, not an audio file; name a file in it") from None
         raise DataError(f"{path}: not readable as audio ({_reason(error)}); repair or remove it") from None
     with file:
         if not 0 < file.frames < _UNKNOWN_LENGTH:

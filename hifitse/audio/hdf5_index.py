@@ -68,7 +68,7 @@ def list_file(file: str | Path, layout: Layout, progress: Callable[[int, int], N
     Args:
         file: the HDF5 file.
         layout: of which kind it is.
-        progress: told how many groups of how many are done.
+        progress: called with how many groups of how many are done.
 
     Raises:
         ConfigError: h5py is not installed.

@@ -1,1 +1,1 @@
-""""""
+"""The checkpoint file: written, verified, exported, imported."""

@@ -43,7 +43,7 @@ class Original:
     """Micro-batches done; the original updates the weights after every 32nd."""
     weights: Weights
     ema: Weights
-    """Averaged weights, by the names of the weights."""
+    """EMA weights, by the names of the model weights."""
     adamw: AdamW | None
     """None if the file has no moments."""
 
@@ -72,9 +72,9 @@ def read_original(path: Path) -> Original:
         raise _foreign(path, f"its step is {step!r}")
     if not isinstance(weights, dict) or not isinstance(ema, dict):
         raise _foreign(path, "its generator or ema_generator has no tensors by name")
-    averaged = {str(name).removeprefix("module."): value for name, value in ema.items() if name != "n_averaged"}
+    ema_weights = {str(name).removeprefix("module."): value for name, value in ema.items() if name != "n_averaged"}
     weights = {str(name): value for name, value in weights.items()}
-    return Original(path, digest, step, weights, averaged, _adamw(path, content.get("opt_G")))
+    return Original(path, digest, step, weights, ema_weights, _adamw(path, content.get("opt_G")))
 
 
 def _check_archive(path: Path) -> None:

@@ -5,8 +5,7 @@ them. Of the bands, their number and widths do.
 """
 
 import re
-from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from hifitse.config.bands import Bands
@@ -14,17 +13,6 @@ from hifitse.config.model import GridConfig, ModelConfig
 from hifitse.errors import HifitseError
 
 Shapes = Mapping[str, tuple[int, ...]]
-
-# Which dimension of which tensor shows a size. All of them vote, so that one wrong tensor is found to be just that.
-_FEATURE_DIM = {r"encoder\.projections\.\d+\.(weight|bias)": 0, r"decoder\.projections\.\d+\.weight": 1}
-_LSTM_HIDDEN = {r"gridnet\.blocks\.\d+\.(freq|time)_lstm\.weight_hh_l0(_reverse)?": 1}
-_BAND = {
-    r"encoder\.norms\.(\d+)\.(weight|bias)": 0,
-    r"encoder\.projections\.(\d+)\.weight": 1,
-    r"decoder\.projections\.(\d+)\.(weight|bias)": 0,
-}
-_BLOCK = r"gridnet\.blocks\.(\d+)\.(freq|time)_lstm\..*"
-_REINJECTION = r"gridnet\.reinject_layers\.(\d+)\..*"
 
 
 @dataclass(frozen=True)
@@ -40,36 +28,31 @@ class Sizes:
 
 
 def sizes(shapes: Shapes) -> Sizes | None:
-    """Return the sizes of the network that has these weights, or None if it is no network of the original."""
-    feature_dim = Counter(size for _, size in _seen(shapes, _FEATURE_DIM))
-    lstm_hidden = Counter(size for _, size in _seen(shapes, _LSTM_HIDDEN))
-    bands: dict[int, Counter[int]] = defaultdict(Counter)
-    for match, size in _seen(shapes, _BAND):
-        bands[int(match[1])][size // 2] += 1
-    if not (feature_dim and lstm_hidden and bands):
+    """Return the sizes of the network that has these weights, or None if it is no network of the original.
+
+    Each size is in several tensors, so that one which is missing is found to be just that.
+    """
+    feature_dims = _found(shapes, r"encoder\.projections\.(\d+)\.(?:bias|weight)")
+    lstm_hidden = _found(shapes, r"gridnet\.blocks\.(\d+)\.(?:freq|time)_lstm\.weight_hh_l0", dimension=1)
+    band_widths = _found(shapes, r"encoder\.norms\.(\d+)\.(?:bias|weight)")
+    if not (feature_dims and lstm_hidden and band_widths):
         return None
     return Sizes(
-        _most_common(feature_dim),
-        _most_common(lstm_hidden),
-        1 + max(_numbers(shapes, _BLOCK)),
-        tuple(sorted(_numbers(shapes, _REINJECTION))),
-        tuple(_most_common(bands[index]) for index in sorted(bands)),
+        feature_dim=feature_dims[min(feature_dims)],
+        lstm_hidden=lstm_hidden[min(lstm_hidden)],
+        num_blocks=1 + max(lstm_hidden),
+        reinject_at=tuple(sorted(_found(shapes, r"gridnet\.reinject_layers\.(\d+)\.norm\.(?:bias|weight)"))),
+        band_widths=tuple(band_widths[band] // 2 for band in sorted(band_widths)),
     )
 
 
-def _seen(shapes: Shapes, evidence: Mapping[str, int]) -> Iterator[tuple[re.Match[str], int]]:
-    for pattern, dimension in evidence.items():
-        for name, shape in shapes.items():
-            if (match := re.fullmatch(pattern, name)) and dimension < len(shape):
-                yield match, shape[dimension]
-
-
-def _numbers(shapes: Shapes, pattern: str) -> set[int]:
-    return {int(match[1]) for name in shapes if (match := re.fullmatch(pattern, name))}
-
-
-def _most_common(votes: Counter[int]) -> int:
-    return votes.most_common(1)[0][0]
+def _found(shapes: Shapes, pattern: str, dimension: int = 0) -> dict[int, int]:
+    """Return the size in one dimension of the tensors of that name, by the number in it."""
+    return {
+        int(match[1]): shape[dimension]
+        for name, shape in shapes.items()
+        if (match := re.fullmatch(pattern, name)) and dimension < len(shape)
+    }
 
 
 def differences(config: ModelConfig, found: Sizes) -> list[str]:

@@ -44,7 +44,7 @@ FromOption = Annotated[
     str,
     typer.Option(
         "--from",
-        metavar="STEP|last|best|FILE",
+        metavar="CHECKPOINT",
         help="The checkpoint: a step, last, best, or a file.",
         autocompletion=_complete.checkpoints,
     ),

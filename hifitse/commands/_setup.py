@@ -10,7 +10,7 @@ from hifitse.config.schema import Config
 from hifitse.console import err, info, warn
 from hifitse.errors import UsageError
 from hifitse.runs.checkpoint_ref import CheckpointRef
-from hifitse.runs.run import Run
+from hifitse.runs.run import RUNS, Run, find_runs
 
 if TYPE_CHECKING:
     from hifitse.checkpoint.file import Checkpoint
@@ -28,9 +28,11 @@ def resolve(config: Path | None, run: str | None, overrides: list[str] | None) -
     """
     default = next((path for path in _DEFAULTS if path.exists()), None)
     if run is None and config is None and default is None:
+        here = [Run(path).argument for path in find_runs(RUNS)]
+        other = f"--run names one of the runs here: {', '.join(here)}" if here else "there are no runs here either"
         raise UsageError(
             f"{Path.cwd()}: no configuration here ({' or '.join(map(str, _DEFAULTS))}); hifitse init writes one, "
-            "--config FILE names another, --run RUN names a run that brings its own"
+            f"--config FILE names another, {other}"
         )
     found = Run.named(run if run is not None else (config or default or _DEFAULTS[0]).stem)
     if config is None and run is not None and found.config_path.exists():

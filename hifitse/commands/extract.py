@@ -36,8 +36,8 @@ def extract(
         str | None,
         typer.Option(
             "--from",
-            metavar="STEP|last|best|FILE",
-            help="The checkpoint of the run (default: best).",
+            metavar="CHECKPOINT",
+            help="Of the run: a step, last, best, or a file (default: best).",
             autocompletion=_complete.checkpoints,
         ),
     ] = None,

@@ -83,7 +83,7 @@ def resume(
         from hifitse.commands._verify import verify_resume
 
         return verify_resume(settings, origin, ref, steps, device, json)
-    from hifitse.commands._audit import require_sound_objective
+    from hifitse.checks.audit import require_sound_objective
     from hifitse.commands._changes import show_changes
     from hifitse.commands._training import print_state, run_training, stop_step
     from hifitse.training.start import Resume

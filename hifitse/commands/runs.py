@@ -22,12 +22,12 @@ class _Runs(Group):
         return super().parse_args(ctx, args)
 
 
-app = new_app("List the runs (the default), pin their checkpoints, restore archived branches.", cls=_Runs)
+app = new_app("List the runs, pin their checkpoints, restore archived branches.", cls=_Runs)
 
-CheckpointOption = Annotated[str, typer.Option("--from", metavar="STEP|best", help="The checkpoint: a step, or best.")]
+CheckpointOption = Annotated[str, typer.Option("--from", metavar="CHECKPOINT", help="The checkpoint: a step, or best.")]
 
 
-@command(app, "hifitse runs", "hifitse runs /experiments --json", name="list")
+@command(app, "hifitse runs", "hifitse runs list /experiments --json", name="list")
 def list_runs(
     folder: Annotated[Path, typer.Argument(metavar="[FOLDER]", help="Where to look, at any depth.")] = RUNS,
     json: JsonOption = False,
@@ -37,7 +37,7 @@ def list_runs(
     from hifitse.runs.summary import summarize
     from hifitse.runs.tree import forest
 
-    if not folder.is_dir():
+    if not folder.is_dir() and folder != RUNS:
         raise UsageError(f"{folder.absolute()}: no such folder; name the one that holds your runs")
     members = forest([summarize(path) for path in find_runs(folder)])
     if json:

@@ -13,9 +13,14 @@ from hifitse.console import out, print_json
 from hifitse.errors import StoppedError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from hifitse.checks.audit_questions import Finding
     from hifitse.checks.smoke import Check
 
 app = new_app()
+
+_MARKS = {"pass": "[green]PASS[/]", "note": "[dim]note[/]", "warn": "[yellow]WARN[/]", "fail": "[bold red]FAIL[/]"}
 
 
 @command(app, "hifitse smoke --steps 100 --config configs/demo.yaml", "hifitse smoke --run demo --from best")
@@ -27,8 +32,8 @@ def smoke(
         str | None,
         typer.Option(
             "--from",
-            metavar="STEP|last|best|FILE",
-            help="Start from this checkpoint (default: fresh weights).",
+            metavar="CHECKPOINT",
+            help="Start from this one: a step, last, best, or a file (default: fresh weights).",
             autocompletion=_complete.checkpoints,
         ),
     ] = None,
@@ -45,8 +50,8 @@ def smoke(
     """
     settings, target = resolve(config, run, overrides)
     checkpoint = load_from(target, source) if source is not None else None
+    from hifitse.checks.audit import audit_session
     from hifitse.checks.smoke import audit_check, smoke, smoke_config
-    from hifitse.commands._audit import audit_objective, audit_table
     from hifitse.commands._smoke_progress import SmokeProgress
     from hifitse.report.live import announce
     from hifitse.training.step import TrainingSession
@@ -57,10 +62,9 @@ def smoke(
         session = TrainingSession.resumed(experiment, checkpoint, reset_optimizer=reset_optimizer)
     else:
         session = TrainingSession.fresh(experiment)
-    audit = audit_objective(session)
+    audit = audit_session(session)
     if not json:
-        audit_table(audit, out)
-        out.print()
+        _show_findings(audit.findings)
     announce(session, first_step + steps)
     checks = [audit_check(audit), *smoke(session, steps, SmokeProgress(first_step + steps))]
     passed = all(check.passed for check in checks)
@@ -68,18 +72,28 @@ def smoke(
         findings = [finding.to_json() for finding in audit.findings]
         print_json({"passed": passed, "checks": [check.to_json() for check in checks], "audit": findings})
     else:
-        _show(checks)
+        _show_checks(checks)
     if not passed:
         raise StoppedError("the smoke test failed; see the checks above")
 
 
-def _show(checks: "list[Check]") -> None:
+def _show_findings(findings: "Sequence[Finding]") -> None:
+    from hifitse.commands._tables import new_table
+
+    table = new_table("", "the objective", "finding")
+    for finding in findings:
+        table.add_row(_MARKS[finding.level], finding.topic, escape(finding.message))
+    out.print(table)
+    out.print()
+
+
+def _show_checks(checks: "Sequence[Check]") -> None:
     from hifitse.commands._tables import new_table
 
     table = new_table("", "check", "value", "limit", "detail")
     for check in checks:
-        verdict = "[green]PASS[/]" if check.passed else "[bold red]FAIL[/]"
-        table.add_row(verdict, check.name, _short(check.value), _short(check.limit), escape(check.detail))
+        mark = _MARKS["pass" if check.passed else "fail"]
+        table.add_row(mark, check.name, _short(check.value), _short(check.limit), escape(check.detail))
     out.print(table)
 
 

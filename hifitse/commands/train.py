@@ -37,7 +37,7 @@ def train(
     target.require_new()
     if launch_ranks(ranks):
         return
-    from hifitse.commands._audit import require_sound_objective
+    from hifitse.checks.audit import require_sound_objective
     from hifitse.commands._training import run_training, stop_step
     from hifitse.training.start import prepare_new
     from hifitse.training.step import TrainingSession

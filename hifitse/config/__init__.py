@@ -1,1 +1,1 @@
-""""""
+"""Every setting, and what changing it means."""

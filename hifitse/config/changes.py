@@ -1,6 +1,6 @@
 """What it means to resume a training with another value of a setting: nothing, something, or that it cannot be.
 
-free: the training goes on as it would have, only its speed, its memory or what is told and kept of it differ.
+free: the training goes on as it would have, only its speed, its memory or what is shown and kept of it differ.
 matters: what comes after is trained or validated otherwise; allowed, shown, and noted in the run.
 forbidden: the checkpoint's weights are of another network.
 """
@@ -104,12 +104,9 @@ def _flatten(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
 
 
 @dataclass(frozen=True)
-class ClassifiedChange:
+class ClassifiedChange(Change):
     """A change, and what it means."""
 
-    key: str
-    old: Any
-    new: Any
     change_class: ChangeClass
     note: str
     """What follows from it, where that is not plain."""

@@ -62,7 +62,7 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
         ConfigError: the file is missing or is no YAML, or a key or value is wrong; the message has a line for each
             problem: ``configs/demo.yaml:14: loss.ta_weigth: unknown key; did you mean 'ta_weight'?``
     """
-    data, origins = _read(Path(path), ())
+    data, origins = _read(find_config(Path(path)), ())
     return _validated(data, origins, overrides)
 
 
@@ -172,9 +172,10 @@ def _expanded(path: str) -> str:
     def value(match: re.Match[str]) -> str:
         name = match[1] or match[2]
         found = os.environ.get(name, _VARIABLES.get(name))
-        if found is None:
+        if found is None and match[1]:
             raise ConfigError(f"{path}: there is no environment variable {name}; set it, or write the path out")
-        return found
+        # Without braces it may as well be part of a name.
+        return match[0] if found is None else found
 
     return os.path.expanduser(re.sub(r"\$(?:\{(\w+)\}|([A-Za-z_]\w*))", value, path))
 

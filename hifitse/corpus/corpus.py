@@ -64,7 +64,7 @@ def load_corpus(config: Config, progress: Progress | None = None) -> Corpus:
 
 
 def build_corpus(config: Config, sources: Sources, progress: Progress | None = None) -> Corpus:
-    """Split what was scanned. Weights are for training: the exam hears every held-out speaker equally often.
+    """Split what was scanned. Weights are for training: validation hears every held-out speaker equally often.
 
     Raises:
         ConfigError: there are too few speakers.

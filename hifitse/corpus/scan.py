@@ -44,9 +44,9 @@ def scan(root: Path, key: str, exclude: Sequence[str] = (), progress: Progress |
 
     Args:
         root: the folder, the ``.jsonl`` or the ``.h5`` file.
-        key: the config key that names it, for messages, e.g. ``data.speech``; it tells the layout of an HDF5 file.
+        key: the config key that names it, for messages, e.g. ``data.speech``; it decides the layout of an HDF5 file.
         exclude: patterns of file names, or of paths relative to the root, to leave out.
-        progress: told how many headers have been read.
+        progress: called with how many headers have been read.
 
     Raises:
         ConfigError: there is no such folder or file, or h5py is needed and not installed.
@@ -66,7 +66,10 @@ def scan(root: Path, key: str, exclude: Sequence[str] = (), progress: Progress |
         raise ConfigError(f"{key}: {root}: neither a folder nor a .jsonl manifest nor an .h5 file")
     else:
         what = "file" if root.suffix in (".jsonl", hdf5.SUFFIX) else "folder"
-        raise ConfigError(f"{key}: {root}: no such {what}; correct the path or mount the disk that holds it")
+        raise ConfigError(
+            f"{key}: {root}: no such {what}; correct the path (in a file it is relative to the file's folder, in --set "
+            "to the working directory) or mount the disk that holds it"
+        )
     return found
 
 
@@ -95,12 +98,12 @@ def _scan_packed(found: Scan, root: Path, key: str, exclude: Sequence[str], prog
     """Add what an HDF5 file holds."""
     layout = cast(hdf5_index.Layout, key.removeprefix("data."))
 
-    def told(done: int, total: int) -> None:
+    def report(done: int, total: int) -> None:
         if progress is not None:
             progress(done, total, f"reading headers in {root.name}")
 
     try:
-        listing, changed_ns = hdf5_index.list_once(root, layout, told)
+        listing, changed_ns = hdf5_index.list_once(root, layout, report)
     except DataError as error:
         found.problems.append(str(error))
         return

@@ -1,4 +1,4 @@
-"""What the configuration names: its folders, manifests and HDF5 files, scanned and told apart by name."""
+"""What the configuration names: its folders, manifests and HDF5 files, scanned and kept apart by name."""
 
 import os
 import re
@@ -100,10 +100,9 @@ def _scan_all(
         first = f" ({len(problems)} unusable, first: {problems[0]})" if problems else ""
         remedy = "correct the path, or remove the key"
         if key == "data.speech":
-            remedy = (
-                "give a folder with one folder of .wav, .flac, .ogg or .mp3 files for each speaker, a manifest, or "
-                "an .h5 file"
-            )
+            lying = sum(len(source.recordings) for source in sources)
+            first += f", but {lying} audio files that belong to no speaker" if lying else ""
+            remedy = "give a folder with a folder of .wav, .flac, .ogg or .mp3 files for each speaker, or a manifest"
         raise ConfigError(f"{key}: {where}: no usable recording{first}; {remedy}")
     return sources
 

@@ -1,7 +1,7 @@
 """What validation holds out: whole speakers where there are enough, else utterances of each speaker.
 
 Who is held out follows from a hash of the name, never from config.seed or from the order of files: every
-seed sits the same exam, and a speaker that joins the corpus moves at most a few others.
+seed validates on the same speakers, and a speaker that joins the corpus moves at most a few others.
 """
 
 from collections.abc import Iterable, Sequence
@@ -65,7 +65,7 @@ def split_speech(
     if how == "auto":
         notes.append(
             f"data.split: {len(speakers)} speakers are too few to hold some out ({2 * needed} are needed), so "
-            "utterances of every speaker are held out; the exam is with known speakers"
+            "utterances of every speaker are held out; the validation is on known speakers"
         )
     return _by_utterance(speakers, fraction, needed, most_interferers, notes)
 

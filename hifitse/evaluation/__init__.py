@@ -1,1 +1,1 @@
-""""""
+"""Is it good, which checkpoint is best, and which are kept."""

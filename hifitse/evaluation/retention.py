@@ -1,4 +1,4 @@
-"""Which checkpoints stay when newer ones come: budgets, and what no budget may touch. Validation results always stay."""
+"""Which checkpoints stay when newer ones come: budgets, and what no budget may touch. All validation results stay."""
 
 from collections.abc import Callable, Collection, Sequence
 from functools import cache
@@ -51,7 +51,7 @@ def to_delete(
 def prune(run: Run, config: Config, events: EventLog) -> None:
     """Delete the checkpoints that retention does not keep; to be called once a newer one is saved and verified.
 
-    A run whose pins or other records cannot be read keeps everything: a full disk can be mended.
+    A run whose pins or other records cannot be read keeps everything: a full disk can be freed.
     """
     budget, steps = config.retention, run.checkpoint_steps()
     if budget.keep_last is None or len(steps) <= budget.keep_last:

@@ -37,7 +37,7 @@ def validate(
 
     Args:
         step: completed steps of the weights, to be noted in the result.
-        progress: told how many scenes are done, on all ranks equally often; what it raises ends the validation.
+        progress: called with how many scenes are done, on all ranks equally often; what it raises ends the validation.
     """
     config, ranks = experiment.config, experiment.ranks
     measured: list[tuple[_Measured, _Measured]] = []

@@ -1,1 +1,1 @@
-""""""
+"""Pools become scenes, scenes become micro-batches."""

@@ -51,7 +51,7 @@ def settings_at(config: Config, step: int) -> SceneSettings:
 
 
 def validation_settings(config: Config) -> SceneSettings:
-    """Return the settings of the validation exam: those of the last phase, with clean references at speed 1."""
+    """Return the settings of the validation scenes: those of the last phase, with clean references at speed 1."""
     return _settings(
         config,
         config.curriculum[-1],

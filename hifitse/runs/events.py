@@ -17,19 +17,19 @@ class EventLog:
         self.log, self.info = JsonLog(run.events_path), info
 
     def report(self, kind: str, step: int, message: str, **details: Any) -> None:
-        """Record an event and tell it.
+        """Record an event and show it.
 
         Args:
             kind: started, resumed, finished, paused, sick (a guard found a validation unhealthy), skipped, rollback,
                 save_failed, saved, exam_failed (a validation result could not be written), config_changed, restored,
                 deleted or retention_failed.
             step: completed steps.
-            details: further figures; not told.
+            details: further figures; not shown.
         """
         self.record(kind, step, message, **details)
         self.info(f"warning: {message}" if kind in _WARNINGS else message)
 
     def record(self, kind: str, step: int, message: str, **details: Any) -> None:
-        """Record an event without telling it: cleaned, or stopped, interrupted and failed, which the command tells."""
+        """Record an event without showing it: cleaned, or stopped, interrupted and failed, which the command reports."""
         now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         self.log.append({"time": now, "kind": kind, "step": step, "message": message, **details})

@@ -5,12 +5,11 @@ Their names and keys are those of the first version of hifitse, so that old runs
 """
 
 import datetime
-import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from hifitse import storage
 from hifitse.errors import RecordError, UsageError
@@ -46,6 +45,9 @@ class Pin(Record):
 
     reason: str = ""
     time: str = ""
+
+
+_PINS = TypeAdapter(dict[int, Pin])
 
 
 class Row(Record):
@@ -147,9 +149,8 @@ def read_pins(run: Run) -> dict[int, Pin]:
     if not run.pins_path.exists():
         return {}
     try:
-        pins = json.loads(run.pins_path.read_bytes())
-        return {int(step): Pin.model_validate(pins[step]) for step in sorted(pins, key=int)}
-    except (OSError, ValueError, TypeError) as error:
+        return dict(sorted(_PINS.validate_json(run.pins_path.read_bytes()).items()))
+    except (OSError, ValueError) as error:
         raise RecordError(f"{run.pins_path}: unreadable ({_reason(error)}); remove it and pin again") from error
 
 

@@ -150,8 +150,7 @@ class Run:
 
     def remove_leftovers(self) -> list[str]:
         """Remove the temporary files of writes that were killed, and return their names; the caller holds the lock."""
-        folders = [self.path, self.checkpoints_path, self.validations_path, *self.archived_folders()]
-        return [str(file.relative_to(self.path)) for folder in folders for file in storage.remove_leftovers(folder)]
+        return [str(file.relative_to(self.path)) for file in storage.remove_leftovers(self.path)]
 
     def is_locked(self) -> bool:
         """Tell whether a live process holds the run for writing. Takes the lock from nobody."""

@@ -105,7 +105,7 @@ class Recorder:
             self.saver.flush()
 
     def event(self, kind: str, step: int, message: str, **details: Any) -> None:
-        """Record an event and tell it, see `EventLog.report`."""
+        """Record an event and show it, see `EventLog.report`."""
         if self.is_main:
             self.events.report(kind, step, message, **details)
 

@@ -25,7 +25,7 @@ from hifitse.training.state import TrainState, header, to_tensors
 LONGEST_PAUSE = 600.0
 """Seconds. Pauses double from 1 up to this: a full disk is freed by people or their clean-up jobs, in their time."""
 LAST_PAUSES = (1.0, 2.0, 4.0)
-"""Seconds between the attempts at the end: a job that is told to go has half a minute."""
+"""Seconds between the attempts at the end: a job that has to end has half a minute."""
 
 
 @dataclass(frozen=True)

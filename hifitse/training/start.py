@@ -101,7 +101,7 @@ class Resume:
 
         Args:
             digests: of the checkpoint that each rank has read.
-            info: told what is archived.
+            info: called with what is archived, in words.
 
         Raises:
             UsageError: the run was trained meanwhile, or the ranks have read different checkpoints.

@@ -1,1 +1,1 @@
-""""""
+"""Corpora as WAV files at the model's rate: what reads fastest."""

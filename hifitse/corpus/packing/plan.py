@@ -21,7 +21,7 @@ from hifitse.corpus.packing.recording import Job, is_done, pack
 from hifitse.corpus.scan import EXTENSIONS
 from hifitse.corpus.sources import Source, Sources, weights_of
 from hifitse.errors import UsageError
-from hifitse.storage import locked, write_json, write_text
+from hifitse.storage import locked, remove_leftovers, write_json, write_text
 
 _BYTES_OF_A_HEADER = 128
 _SECONDS_TO_ESTIMATE = 5.0
@@ -97,8 +97,8 @@ def run(
     """Do the jobs; return those whose recording cannot be read, with the reason.
 
     Args:
-        progress: told how many are done.
-        estimate: told once, after a few seconds, how many seconds are left.
+        progress: called with how many are done.
+        estimate: called once, after a few seconds, with how many seconds are left.
 
     Raises:
         DataError: a file cannot be written, or reads back as something else.
@@ -163,6 +163,7 @@ def held(folder: Path) -> Iterator[None]:
             stack.enter_context(locked(folder / ".lock"))
         except BlockingIOError:
             raise UsageError(f"-o {folder}: another process packs into it; wait for it, or stop it") from None
+        remove_leftovers(folder)
         yield
 
 
