@@ -7,8 +7,9 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 
-out = Console(highlight=False)
-err = Console(stderr=True, highlight=False)
+# What is printed holds names of files and settings: nothing in it is an emoji, a number to be coloured or markup.
+out = Console(highlight=False, emoji=False)
+err = Console(stderr=True, highlight=False, emoji=False)
 _printed_json = False
 
 
@@ -25,18 +26,32 @@ def begin() -> None:
 
 def info(message: str) -> None:
     """Tell the user something, on stderr."""
-    _to_err(escape(message))
+    _to_err(escape(clean(message)))
 
 
 def warn(message: str) -> None:
-    _to_err(f"[yellow]warning:[/] {escape(message)}")
+    _to_err(f"[yellow]warning:[/] {escape(clean(message))}")
 
 
 def fail(message: str, exit_code: int) -> None:
     """Say why a command ends; with ``--json`` also on stdout, unless the result stands there already."""
-    _to_err(f"[bold red]error:[/] {escape(message)}")
+    _to_err(f"[bold red]error:[/] {escape(clean(message))}")
     if "--json" in sys.argv and not _printed_json:
         print_json({"error": message, "exit_code": exit_code})
+
+
+def clean(text: str) -> str:
+    """Return text as it may go to a terminal: control characters, and what is no text at all, are spelled out."""
+    return "".join(char if char == "\n" or char.isprintable() else _spelled(char) for char in text)
+
+
+def cell(text: object) -> str:
+    """Return a name or a value as it may stand in a line or a table of rich: text, never markup."""
+    return escape(clean(str(text)).replace("\n", "\\n"))
+
+
+def _spelled(char: str) -> str:
+    return char.encode("unicode_escape", "surrogatepass").decode("ascii")
 
 
 def _to_err(markup: str) -> None:
@@ -46,7 +61,7 @@ def _to_err(markup: str) -> None:
 
 def print_line(message: str) -> None:
     """Write a line of data to stdout; on a terminal it breaks at words, in a pipe it stays whole."""
-    out.print(escape(message), soft_wrap=not out.is_terminal)
+    out.print(escape(clean(message)), soft_wrap=not out.is_terminal)
 
 
 def print_text(text: str) -> None:

@@ -38,6 +38,10 @@ class Experiment:
         ranks, device = connect(device)
         if config.train.batch_size < ranks.size:
             raise UsageError(f"train.batch_size {config.train.batch_size} is below the number of ranks, {ranks.size}")
+        if device.type == "cuda":
+            torch.cuda.set_device(device)
+            # TF32: ten bits of mantissa in matrix products and convolutions that are float32, LSTMs among them.
+            torch.set_float32_matmul_precision("high")
         if config.train.deterministic:
             os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
             torch.use_deterministic_algorithms(True)
@@ -61,10 +65,11 @@ class Experiment:
         return contextlib.nullcontext()
 
     def training_batches(self, start_step: int, stop_step: int) -> Generator[MicroBatch]:
-        return training_batches(self.config, self.corpus.train, start_step, stop_step, self.ranks)
+        pinned = self.device.type == "cuda"
+        return training_batches(self.config, self.corpus.train, start_step, stop_step, self.ranks, pinned=pinned)
 
     def validation_batches(self) -> Generator[MicroBatch]:
-        return validation_batches(self.config, self.corpus.held_out, self.ranks)
+        return validation_batches(self.config, self.corpus.held_out, self.ranks, pinned=self.device.type == "cuda")
 
 
 def pick_device(name: str) -> torch.device:

@@ -1,6 +1,8 @@
 """Extracting a voice from recordings of any length and rate with a trained model."""
 
-from collections.abc import Iterator
+import math
+from collections.abc import Callable, Iterable, Iterator
+from itertools import groupby, islice
 from pathlib import Path
 from typing import TypeVar
 
@@ -8,17 +10,27 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from hifitse.audio.files import Samples, read_audio, resample, write_audio
+from hifitse.audio.files import (
+    Samples,
+    probe_audio,
+    read_audio,
+    resample,
+    resampled_length,
+    write_audio_blocks,
+)
 from hifitse.checkpoint.export import TrainedModel
 from hifitse.config.model import ModelConfig
 from hifitse.errors import DataError
-from hifitse.losses import energy_db, si_sdr
+from hifitse.losses import ENERGY_EPS, si_sdr
 from hifitse.metrics import rms
+from hifitse.storage import atomic_file
 
 CHUNK_SECONDS = 10.0
 OVERLAP_SECONDS = 1.0
 MAX_REFERENCE_SECONDS = 10.0
 MIN_SECONDS = 0.1
+_CHUNKS_AT_ONCE = {"cuda": 8, "cpu": 1}
+"""Chunks in one batch: a GPU is not busy with one, and a CPU only needs more memory for more."""
 
 Waveform = TypeVar("Waveform", Samples, Tensor)
 
@@ -60,31 +72,53 @@ class Extractor:
             if waveform.shape[-1] < MIN_SECONDS * sample_rate:
                 raise DataError(f"the {what} lasts {waveform.shape[-1] / sample_rate:.3f} s; give at least 0.1 s")
         batch, voices = (_at_rate(waveform, sample_rate, self.sample_rate) for waveform in (batch, voices))
-        estimate = extract(
-            self.network, batch.to(self.device), voices.expand(len(batch), -1).to(self.device), self.sample_rate
-        )
+        estimate = extract(self.network, batch.to(self.device), voices.to(self.device), self.sample_rate)
         result = _at_rate(estimate.cpu(), self.sample_rate, sample_rate)[:, : heard.shape[-1]].reshape(heard.shape)
         return result.numpy() if isinstance(mixture, np.ndarray) else result.to(mixture.device)
 
 
 def extract(model: nn.Module, mixture: Tensor, reference: Tensor, sample_rate: int) -> Tensor:
-    """Return the reference speakers' voices in mixtures: (B, L), (B, L') -> (B, L).
+    """Return the reference speakers' voices in mixtures: (B, L), (B or 1, L') -> (B, L).
 
-    Long mixtures are processed in overlapping chunks that are cross-faded, so memory does not grow
-    with the length; of a long reference the first 10 s are used.
+    Long mixtures are processed in overlapping chunks that are cross-faded; of a long reference the first 10 s are used.
     """
-    reference = reference[:, : round(MAX_REFERENCE_SECONDS * sample_rate)]
+    voices = []
+    for row, voice in zip(mixture, reference.expand(len(mixture), -1), strict=True):
+
+        def read(start: int, stop: int, row: Tensor = row) -> Tensor:
+            return row[start:stop]
+
+        voices.append(torch.cat(list(stream(model, read, len(row), voice, sample_rate))))
+    return torch.stack(voices)
+
+
+def stream(
+    model: nn.Module, read: Callable[[int, int], Tensor], length: int, reference: Tensor, sample_rate: int
+) -> Iterator[Tensor]:
+    """Yield the voice in a mixture of ``length`` samples block by block, (n,) on the reference's device.
+
+    Memory does not grow with the length: a few chunks of the mixture are there at a time. On a GPU the model runs in
+    bfloat16, as it is trained.
+
+    Args:
+        read: returns the samples [start, stop) of the mixture, (stop - start,).
+        reference: (L',), of which the first 10 s are used.
+    """
+    device = reference.device
+    reference = reference[: round(MAX_REFERENCE_SECONDS * sample_rate)]
     overlap = round(OVERLAP_SECONDS * sample_rate)
-    estimate = torch.zeros_like(mixture)
-    with torch.inference_mode():
-        for start, stop in _chunks(mixture.shape[-1], round(CHUNK_SECONDS * sample_rate), overlap):
-            chunk = model(mixture[:, start:stop], reference).float()
-            if start > 0:
-                fade = torch.linspace(0, 1, overlap, device=chunk.device)
-                chunk[:, :overlap] *= fade
-                estimate[:, start : start + overlap] *= 1 - fade
-            estimate[:, start:stop] += chunk
-    return estimate
+    fade = torch.linspace(0, 1, overlap, device=device)
+    tail: Tensor | None = None
+    for group in _groups(_chunks(length, round(CHUNK_SECONDS * sample_rate), overlap), _CHUNKS_AT_ONCE[device.type]):
+        chunks = torch.stack([read(start, stop).to(device) for start, stop in group])
+        with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+            estimates = model(chunks, reference.expand(len(chunks), -1)).float()
+        for (_, stop), estimate in zip(group, estimates, strict=True):
+            if tail is not None:
+                estimate = torch.cat([fade * estimate[:overlap] + (1 - fade) * tail, estimate[overlap:]])
+            kept = len(estimate) if stop == length else len(estimate) - overlap
+            tail = estimate[kept:]
+            yield estimate[:kept]
 
 
 def _chunks(length: int, size: int, overlap: int) -> Iterator[tuple[int, int]]:
@@ -93,6 +127,13 @@ def _chunks(length: int, size: int, overlap: int) -> Iterator[tuple[int, int]]:
     while start == 0 or start + overlap < length:
         yield start, min(start + size, length)
         start += size - overlap
+
+
+def _groups(chunks: Iterable[tuple[int, int]], most: int) -> Iterator[list[tuple[int, int]]]:
+    """Yield lists of up to ``most`` ranges of one length, in their order."""
+    for _, equal in groupby(chunks, key=lambda chunk: chunk[1] - chunk[0]):
+        while group := list(islice(equal, most)):
+            yield group
 
 
 def _at_rate(waveforms: Tensor, from_rate: int, to_rate: int) -> Tensor:
@@ -115,25 +156,62 @@ def extract_file(
     Raises:
         DataError: a file is unreadable, too short or silent, or the output cannot be written.
     """
-    rate = extractor.sample_rate
-    heard, voice = (torch.from_numpy(_load(path, rate)) for path in (mixture, reference))
-    estimate = extractor(heard, voice, rate)
-    write_audio(output, estimate.numpy(), rate)
+    rate, device = extractor.sample_rate, extractor.device
+    voice = torch.from_numpy(_load(reference, rate))
+    truth = None if target is None else torch.from_numpy(_load(target, rate))
+    info = probe_audio(mixture)
+    length = resampled_length(info.num_frames, info.sample_rate, rate)
+    if length < MIN_SECONDS * rate:
+        raise DataError(f"{mixture}: lasts {length / rate:.3f} s; give at least {MIN_SECONDS} s")
+    if truth is not None and len(truth) < length:
+        raise DataError(f"{target}: shorter than the mixture; give the true voice of all of {mixture}")
+    heard, written = _Level(), _Level()
+
+    def read(start: int, stop: int) -> Tensor:
+        samples = torch.from_numpy(read_audio(mixture, rate, start / rate, stop - start))
+        heard.add(samples)
+        return samples
+
+    def blocks() -> Iterator[Samples]:
+        for block in stream(extractor.network, read, length, voice.to(device), rate):
+            written.add(block := block.cpu())
+            yield block.numpy()
+        if heard.peak == 0:
+            raise DataError(f"{mixture}: is digital silence; give a recording of a voice")
+
+    with atomic_file(output) as temporary:
+        write_audio_blocks(temporary, blocks(), rate, 32)
     report = {
-        "seconds": len(estimate) / rate,
-        "mixture_rms_db": energy_db(heard).item(),
-        "output_rms_db": energy_db(estimate).item(),
-        "output_peak": estimate.abs().max().item(),
+        "seconds": length / rate,
+        "mixture_rms_db": heard.rms_db,
+        "output_rms_db": written.rms_db,
+        "output_peak": written.peak,
     }
-    if target is not None:
-        truth = torch.from_numpy(_load(target, rate))[: len(estimate)]
-        if len(truth) < len(estimate):
-            raise DataError(f"{target}: shorter than the mixture; give the true voice of all of {mixture}")
+    if truth is not None:
+        # Small enough to be held whole: somebody has made it for this mixture.
+        truth = truth[:length]
+        mixed, estimate = (torch.from_numpy(read_audio(path, rate)) for path in (mixture, output))
         improved = si_sdr(estimate[None].double(), truth[None].double()).item()
         report["si_sdr_db"] = improved
-        report["si_sdri_db"] = improved - si_sdr(heard[None].double(), truth[None].double()).item()
+        report["si_sdri_db"] = improved - si_sdr(mixed[None].double(), truth[None].double()).item()
         report["rms_ratio"] = (rms(estimate) / rms(truth)).item()
     return report
+
+
+class _Level:
+    """Level and peak of samples that come in blocks."""
+
+    def __init__(self) -> None:
+        self.energy, self.num_samples, self.peak = 0.0, 0, 0.0
+
+    def add(self, samples: Tensor) -> None:
+        self.energy += samples.double().square().sum().item()
+        self.num_samples += len(samples)
+        self.peak = max(self.peak, samples.abs().max().item())
+
+    @property
+    def rms_db(self) -> float:
+        return 10 * math.log10(self.energy / max(self.num_samples, 1) + ENERGY_EPS)
 
 
 def _load(path: Path, sample_rate: int) -> Samples:

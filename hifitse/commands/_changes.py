@@ -3,11 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
-from rich.markup import escape
-
 from hifitse.commands._tables import new_table
 from hifitse.config.changes import ClassifiedChange
-from hifitse.console import err, info
+from hifitse.console import cell, err, info
 
 
 def show_changes(changes: Sequence[ClassifiedChange], step: int) -> None:
@@ -22,7 +20,7 @@ def show_changes(changes: Sequence[ClassifiedChange], step: int) -> None:
             text = ": ".join(part for part in (change.change_class, change.note) if part)
             color = "yellow" if change.change_class == "matters" else "dim"
             table.add_row(
-                escape(change.key), escape(_text(change.old)), escape(_text(change.new)), f"[{color}]{escape(text)}[/]"
+                cell(change.key), cell(_text(change.old)), cell(_text(change.new)), f"[{color}]{cell(text)}[/]"
             )
         err.print(table)
 

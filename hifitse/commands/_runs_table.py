@@ -5,10 +5,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
-from hifitse.console import duration, out
+from hifitse.console import cell, duration, out
 from hifitse.runs.summary import Summary
 from hifitse.runs.tree import Member
 
@@ -50,9 +49,9 @@ def print_runs(members: Sequence[Member], folder: Path) -> None:
 def _name(member: Member, folder: Path) -> str:
     path, origin = member.summary.path, member.summary.origin
     base = member.parent.parent if member.parent else folder
-    name = escape(str(path.relative_to(base)) if path.is_relative_to(base) and path != base else path.name)
+    name = cell(str(path.relative_to(base)) if path.is_relative_to(base) and path != base else path.name)
     if origin and not member.parent:
-        name += f" (from {escape(origin.source)})"
+        name += f" (from {cell(origin.source)})"
     branches = ["  " if is_last else "│ " for is_last in member.is_last[:-1]]
     branches += ["└─" if is_last else "├─" for is_last in member.is_last[-1:]]
     return "".join(branches) + name
@@ -68,7 +67,7 @@ def _state(summary: Summary) -> str:
     if summary.problems and summary.state == "unknown":
         text = "damaged"
     color = _COLORS.get(summary.state)
-    return f"[{color}]{escape(text)}[/]" if color else escape(text)
+    return f"[{color}]{cell(text)}[/]" if color else cell(text)
 
 
 def _progress(summary: Summary) -> str:
@@ -79,7 +78,7 @@ def _best(summary: Summary, with_metric: bool) -> str:
     if summary.best is None:
         return ""
     metric = f"{summary.best.metric} " if with_metric else ""
-    return escape(f"{metric}{summary.best.value:.2f} at {_short(summary.best.step)}")
+    return cell(f"{metric}{summary.best.value:.2f} at {_short(summary.best.step)}")
 
 
 def _short(step: int) -> str:

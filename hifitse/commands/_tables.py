@@ -3,10 +3,9 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from rich.markup import escape
 from rich.table import Table
 
-from hifitse.console import out, print_line
+from hifitse.console import cell, out, print_line
 from hifitse.corpus.stats import CorpusStats, SplitStats
 from hifitse.metrics import METRICS
 
@@ -47,7 +46,7 @@ def corpus_table(rows: Sequence[CorpusStats], totals: Sequence[CorpusStats]) -> 
     for row in [*rows, *totals]:
         table.add_row(
             row.kind,
-            escape(Path(row.path).name) if row.path else "[bold]in all[/]",
+            cell(Path(row.path).name) if row.path else "[bold]in all[/]",
             str(row.speakers) if row.kind == "speech" else "",
             str(row.recordings),
             f"{row.hours:,.2f}",

@@ -3,13 +3,12 @@
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.markup import escape
 
 from hifitse.commands import _complete
 from hifitse.commands._help import command, new_app
 from hifitse.commands._options import ConfigOption, DeviceOption, JsonOption, ResetOption, RunOption, SetOption
 from hifitse.commands._setup import build_experiment, load_from, resolve
-from hifitse.console import out, print_json
+from hifitse.console import cell, out, print_json
 from hifitse.errors import StoppedError
 
 if TYPE_CHECKING:
@@ -82,7 +81,7 @@ def _show_findings(findings: "Sequence[Finding]") -> None:
 
     table = new_table("", "the objective", "finding")
     for finding in findings:
-        table.add_row(_MARKS[finding.level], finding.topic, escape(finding.message))
+        table.add_row(_MARKS[finding.level], finding.topic, cell(finding.message))
     out.print(table)
     out.print()
 
@@ -93,7 +92,7 @@ def _show_checks(checks: "Sequence[Check]") -> None:
     table = new_table("", "check", "value", "limit", "detail")
     for check in checks:
         mark = _MARKS["pass" if check.passed else "fail"]
-        table.add_row(mark, check.name, _short(check.value), _short(check.limit), escape(check.detail))
+        table.add_row(mark, check.name, _short(check.value), _short(check.limit), cell(check.detail))
     out.print(table)
 
 

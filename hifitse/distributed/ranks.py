@@ -19,8 +19,10 @@ from torch import Tensor
 from hifitse.errors import HifitseError, UsageError
 
 T = TypeVar("T")
-_PATIENCE = timedelta(hours=12)
+_LONG = timedelta(hours=12)
 """How long ranks wait for what one of them does alone: a first scan of a large corpus, a save on a slow disk."""
+_SHORT = timedelta(minutes=10)
+"""How long GPUs wait for each other's gradients: all of them are at the end of the same step."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,31 @@ class Ranks:
         """Wait until every rank has come here."""
         self.all_reduce_max(0)
 
+    @contextmanager
+    def all_or_none(self, what: str, memory_remedy: str) -> Generator[None]:
+        """Let all ranks fail where one does; nothing inside waits for another rank.
+
+        Args:
+            what: what is done inside, e.g. ``step 7``.
+            memory_remedy: what to do if memory runs out.
+
+        Raises:
+            HifitseError: it failed, here or on another rank; an error of the device, too, that surfaced here.
+        """
+        failed: HifitseError | None = None
+        try:
+            yield
+        except HifitseError as error:
+            failed = error
+        except (RuntimeError, MemoryError) as error:
+            reason = f"{str(error) or type(error).__name__} (events.jsonl has the traceback)"
+            if isinstance(error, MemoryError | torch.OutOfMemoryError) or "allocate memory" in str(error):
+                reason = f"out of memory{_peak_memory()}; {memory_remedy}"
+            failed = HifitseError(f"{what} cannot be done: {reason}")
+            failed.__cause__ = error
+        if self.all_reduce_max(int(failed is not None)):
+            raise failed or HifitseError(f"another rank cannot do {what}")
+
     def on_main(self, action: Callable[[], T]) -> T:
         """Let the main rank alone do something; every rank returns its result, or raises its error."""
         if self.size == 1:
@@ -114,13 +141,21 @@ def connect(device: torch.device) -> tuple[Ranks, torch.device]:
                 "start fewer ranks, or use --device cpu"
             )
         device = torch.device("cuda", local)
-        torch.cuda.set_device(device)
     if not dist.is_initialized():
         with _connected():
-            dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=_PATIENCE)
+            if device.type == "cuda":
+                dist.init_process_group("nccl", timeout=_SHORT)
+            else:
+                dist.init_process_group("gloo", timeout=_LONG)
         # Threads that are still connected when the interpreter ends would abort the process.
         atexit.register(dist.destroy_process_group)
-    return Ranks(dist.get_rank(), size, dist.new_group(backend="gloo", timeout=_PATIENCE)), device
+    return Ranks(dist.get_rank(), size, dist.new_group(backend="gloo", timeout=_LONG)), device
+
+
+def _peak_memory() -> str:
+    if not torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        return ""
+    return f" on the GPU, of which {torch.cuda.max_memory_allocated() / 2**30:.1f} GiB were in use at the most"
 
 
 @contextmanager

@@ -48,10 +48,11 @@ def validate(
         contextlib.closing(experiment.validation_batches()) as batches,
     ):
         for turn in range(-(-num_validation_batches(config) // ranks.size)):
-            # In the last turn some ranks may have no batch left.
-            if batch := next(batches, None):
-                batch = batch.to(experiment.device)
-                measured.append((_measure(ema, batch, experiment), _measure(model, batch, experiment)))
+            with ranks.all_or_none(f"the validation of step {step}", "lower validation.batch_size"):
+                # In the last turn some ranks may have no batch left.
+                if batch := next(batches, None):
+                    batch = batch.to(experiment.device)
+                    measured.append((_measure(ema, batch, experiment), _measure(model, batch, experiment)))
             if progress:
                 progress(min((turn + 1) * ranks.size * config.validation.batch_size, config.validation.num_scenes))
     everything = sorted((pair for part in ranks.all_gather(measured) for pair in part), key=lambda pair: pair[0].number)

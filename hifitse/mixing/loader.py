@@ -30,21 +30,26 @@ VALIDATION_SEED = 0
 
 
 def training_batches(
-    config: Config, pool: Pool, start_step: int, stop_step: int, ranks: Ranks = ALONE
+    config: Config, pool: Pool, start_step: int, stop_step: int, ranks: Ranks = ALONE, *, pinned: bool = False
 ) -> Generator[MicroBatch]:
     """Yield this rank's micro-batches of steps start_step, ..., stop_step - 1, in order.
 
     Closing the generator ends its loader processes.
+
+    Args:
+        pinned: put them into page-locked memory, for a GPU.
 
     Raises:
         HifitseError: a scene cannot be rendered, or a loader process died.
     """
     per_step = -(-len(ranks.shard(range(config.train.batch_size))) // config.train.micro_batch_size)
     items = _Items(range(start_step, stop_step), range(per_step))
-    return _batches(_TrainingScenes(config, pool, ranks), items, config)
+    return _batches(_TrainingScenes(config, pool, ranks), items, config, pinned)
 
 
-def validation_batches(config: Config, pool: Pool, ranks: Ranks = ALONE) -> Generator[MicroBatch]:
+def validation_batches(
+    config: Config, pool: Pool, ranks: Ranks = ALONE, *, pinned: bool = False
+) -> Generator[MicroBatch]:
     """Yield the batches of the validation: scenes 0, ..., validation.num_scenes - 1, whatever the seed.
 
     Ranks take turns, batch by batch: each batch is the same as in a single process, and so is what comes of it.
@@ -53,7 +58,7 @@ def validation_batches(config: Config, pool: Pool, ranks: Ranks = ALONE) -> Gene
         HifitseError: a scene cannot be rendered, or a loader process died.
     """
     items = _Items(range(1), range(ranks.rank, num_validation_batches(config), ranks.size))
-    return _batches(_ValidationScenes(config, pool, ranks), items, config)
+    return _batches(_ValidationScenes(config, pool, ranks), items, config, pinned)
 
 
 def num_validation_batches(config: Config) -> int:
@@ -146,7 +151,7 @@ class _Items(Sampler[Item]):
         return len(self._steps) * len(self._numbers)
 
 
-def _batches(scenes: _Scenes, items: _Items, config: Config) -> Generator[MicroBatch]:
+def _batches(scenes: _Scenes, items: _Items, config: Config, pinned: bool) -> Generator[MicroBatch]:
     num_workers = min(config.data.num_workers, len(items))
     with warnings.catch_warnings():
         # The loader counts the cores and suggests fewer workers; data.num_workers is the user's to choose.
@@ -158,7 +163,7 @@ def _batches(scenes: _Scenes, items: _Items, config: Config) -> Generator[MicroB
             num_workers=num_workers,
             prefetch_factor=config.data.prefetch if num_workers else None,
             multiprocessing_context=_forkserver() if num_workers else None,
-            pin_memory=torch.cuda.is_available(),
+            pin_memory=pinned,
             # Its own, for it draws from it: the global one would depend on how often a loader was started.
             generator=torch.Generator(),
         )

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torchaudio.functional import melscale_fbanks
 
 from hifitse.config.model import CompactConfig
+from hifitse.models.lstm import Float32LSTM
 from hifitse.models.stft import Stft
 
 _MASK_BOUND = 2.0
@@ -100,11 +101,11 @@ class ModulatedLayer(nn.Module):
         super().__init__()
         self.norm = nn.LayerNorm(feature_dim, elementwise_affine=False)
         self.film = nn.Linear(embedding_dim, 2 * feature_dim)
-        self.lstm = nn.LSTM(feature_dim, lstm_hidden, batch_first=True, bidirectional=True)
+        self.lstm = Float32LSTM(feature_dim, lstm_hidden, batch_first=True, bidirectional=True)
         self.projection = nn.Linear(2 * lstm_hidden, feature_dim)
 
     def forward(self, features: Tensor, embedding: Tensor) -> Tensor:
         """Return (B, T, D) for features (B, T, D) and an embedding (B, E)."""
         scale, shift = self.film(embedding)[:, None].chunk(2, dim=-1)
         modulated = self.norm(features) * (1 + scale) + shift
-        return cast(Tensor, features + self.projection(self.lstm(modulated)[0]))
+        return cast(Tensor, features + self.projection(self.lstm(modulated)))

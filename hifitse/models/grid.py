@@ -12,6 +12,7 @@ from torch.utils.checkpoint import checkpoint
 
 from hifitse.config.model import GridConfig
 from hifitse.models.band_split import BandDecoder, BandEncoder
+from hifitse.models.lstm import Float32LSTM
 from hifitse.models.stft import Stft
 
 
@@ -105,10 +106,10 @@ class GridBlock(nn.Module):
 
     def __init__(self, dim: int, lstm_hidden: int, num_heads: int) -> None:
         super().__init__()
-        self.freq_lstm = nn.LSTM(dim, lstm_hidden, batch_first=True, bidirectional=True)
+        self.freq_lstm = Float32LSTM(dim, lstm_hidden, batch_first=True, bidirectional=True)
         self.freq_proj = nn.Linear(2 * lstm_hidden, dim)
         self.freq_norm = nn.LayerNorm(dim)
-        self.time_lstm = nn.LSTM(dim, lstm_hidden, batch_first=True, bidirectional=True)
+        self.time_lstm = Float32LSTM(dim, lstm_hidden, batch_first=True, bidirectional=True)
         self.time_proj = nn.Linear(2 * lstm_hidden, dim)
         self.time_norm = nn.LayerNorm(dim)
         self.self_attn = nn.MultiheadAttention(dim, num_heads, batch_first=True)
@@ -118,9 +119,9 @@ class GridBlock(nn.Module):
         """Return (B, T, N, D) for features (B, T, N, D)."""
         batch, frames = features.shape[:2]
         x = features.flatten(0, 1)
-        x = self.freq_norm(x + self.freq_proj(self.freq_lstm(x)[0]))
+        x = self.freq_norm(x + self.freq_proj(self.freq_lstm(x)))
         x = _by_band(x.view(batch, frames, *x.shape[1:]))
-        x = self.time_norm(x + self.time_proj(self.time_lstm(x)[0]))
+        x = self.time_norm(x + self.time_proj(self.time_lstm(x)))
         x = self.attn_norm(x + _attend(self.self_attn, x, x))
         return _by_sample(x, batch)
 

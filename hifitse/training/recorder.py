@@ -5,6 +5,7 @@ from collections.abc import Generator
 from types import TracebackType
 from typing import Any, Protocol
 
+from hifitse.errors import HifitseError
 from hifitse.evaluation.result import ValidationResult, write_result
 from hifitse.evaluation.retention import prune
 from hifitse.experiment import Experiment
@@ -99,10 +100,14 @@ class Recorder:
             self.saver.poll()
 
     def save_now(self, state: TrainState) -> None:
-        """Save the steps that are done, because the next one cannot be."""
+        """Save the steps that are done, because the next one cannot be. What stopped it is not hidden by this."""
         if self.saver and not self.run.checkpoint_path(state.step).exists():
-            self.saver.save(state)
-            self.saver.flush()
+            try:
+                self.saver.save(state)
+                self.saver.flush()
+            except (HifitseError, RuntimeError) as error:
+                # A device that failed may not give its tensors any more.
+                self.events.report("save_failed", state.step, f"step {state.step} could not be saved: {error}")
 
     def event(self, kind: str, step: int, message: str, **details: Any) -> None:
         """Record an event and show it, see `EventLog.report`."""

@@ -10,7 +10,6 @@ from torch import Tensor, nn
 
 from hifitse.checkpoint.file import Checkpoint
 from hifitse.distributed.ranks import Ranks
-from hifitse.errors import HifitseError
 from hifitse.experiment import Experiment
 from hifitse.losses import energy_db, term_means
 from hifitse.metrics import rms
@@ -19,6 +18,8 @@ from hifitse.mixing.curriculum import phase_at
 from hifitse.schedule import ema_decay, learning_rate
 from hifitse.training.gradient_guard import Skip
 from hifitse.training.state import TrainState, from_checkpoint, new_state, update_ema
+
+MEMORY_REMEDY = "lower train.micro_batch_size, or recompute (model.activation_checkpointing=true)"
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ def train_step(state: TrainState, micro_batches: Iterable[MicroBatch], experimen
 
     sums: dict[str, Tensor] = {}
     state.optimizer.zero_grad(set_to_none=True)
-    with _all_or_none(state.step, experiment.ranks):
+    with experiment.ranks.all_or_none(f"step {state.step + 1}", MEMORY_REMEDY):
         for batch in micro_batches:
             assert batch.step == state.step, "the batches are those of the step"
             batch = batch.to(experiment.device)
@@ -68,10 +69,19 @@ def train_step(state: TrainState, micro_batches: Iterable[MicroBatch], experimen
                 sums[name] = sums.get(name, 0) + value.detach()
     _all_reduce(state.model, sums, experiment.ranks)
 
-    grad_norm = torch.nn.utils.clip_grad_norm_(state.model.parameters(), config.train.clip_norm).item()
-    parts = {name: sums[name] for name in objective.weights(has_absent)}
-    loss = objective.loss(parts, counts, has_absent).item()
-    skipped = state.gradient_guard.judge(config.health, loss, grad_norm)
+    with experiment.ranks.all_or_none(f"step {state.step + 1}", MEMORY_REMEDY):
+        parts = {name: sums[name] for name in objective.weights(has_absent)}
+        measured = {
+            "grad_norm": torch.nn.utils.clip_grad_norm_(state.model.parameters(), config.train.clip_norm),
+            "loss": objective.loss(parts, counts, has_absent),
+            "rms_ratio": sums["rms_estimate"] / sums["rms_target"],
+            "energy_db": sums["energy_db"],
+        }
+        means = term_means(parts, counts)
+        # One read: each waits for the device, and what went wrong on it surfaces here.
+        values = torch.stack([*measured.values(), *means.values()]).tolist()
+    figures = dict(zip([*measured, *means], values, strict=True))
+    skipped = state.gradient_guard.judge(config.health, figures["loss"], figures["grad_norm"])
     if skipped is None:
         for group in state.optimizer.param_groups:
             group["lr"] = rate
@@ -83,12 +93,12 @@ def train_step(state: TrainState, micro_batches: Iterable[MicroBatch], experimen
         step=state.step,
         phase=phase.name,
         learning_rate=rate,
-        loss=loss,
-        terms={name: value.item() for name, value in term_means(parts, counts).items()},
-        grad_norm=grad_norm,
+        loss=figures["loss"],
+        terms={name: figures[name] for name in means},
+        grad_norm=figures["grad_norm"],
         skipped=skipped,
-        rms_ratio=(sums["rms_estimate"] / sums["rms_target"]).item() if counts.num_present else None,
-        ta_energy_db=sums["energy_db"].item() / counts.num_absent if counts.num_absent else None,
+        rms_ratio=figures["rms_ratio"] if counts.num_present else None,
+        ta_energy_db=figures["energy_db"] / counts.num_absent if counts.num_absent else None,
     )
 
 
@@ -149,22 +159,6 @@ def _levels(estimate: Tensor, batch: MicroBatch) -> dict[str, Tensor]:
         "rms_target": rms(batch.target[batch.present]).sum(),
         "energy_db": energy_db(estimate[~batch.present]).sum(),
     }
-
-
-@contextlib.contextmanager
-def _all_or_none(step: int, ranks: Ranks) -> Generator[None]:
-    """Let all ranks fail where one does: nothing of the state has changed yet, so the main one can still save it."""
-    failed: HifitseError | None = None
-    try:
-        yield
-    except HifitseError as error:
-        failed = error
-    except (RuntimeError, MemoryError) as error:
-        # Out of memory, most of all.
-        failed = HifitseError(f"step {step + 1} cannot be done: {error} (events.jsonl has the traceback)")
-        failed.__cause__ = error
-    if ranks.all_reduce_max(int(failed is not None)):
-        raise failed or HifitseError(f"another rank cannot do step {step + 1}")
 
 
 def _all_reduce(model: nn.Module, sums: dict[str, Tensor], ranks: Ranks) -> None:

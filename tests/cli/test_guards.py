@@ -233,7 +233,7 @@ def test_a_step_that_does_not_fit_into_memory_costs_no_finished_step(
         patch.setattr(stepping, "train_step", step)
         outcome = cli("train", "--config", TINY, "--run", run.path, "--set", "train.checkpoint_every=100")
     assert outcome.code == 1
-    assert "step 10 cannot be done: CUDA out of memory" in outcome.err
+    assert "step 10 cannot be done: out of memory; lower train.micro_batch_size" in outcome.err
     assert run.checkpoint_steps()[-1] == 9 and kinds(run)[-1] == ("failed", 9)
     assert "OutOfMemoryError" in read_events(run)[-1].get("traceback")
     assert cli("resume", "--run", run.path).code == 0
