@@ -6,7 +6,7 @@ INSTALLED := $(VENV)/.installed
 DEMO := --config configs/demo.yaml
 EXAMPLE := runs/demo/example
 
-.PHONY: demo collapse test torture lint format bench exact clean
+.PHONY: demo collapse test torture lint format bench gpu exact clean
 
 $(INSTALLED): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -42,6 +42,11 @@ lint: $(INSTALLED)
 format: $(INSTALLED)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+# On a machine with a GPU: train, repeat, ranks, smoke, extract; a report of pass or fail, speed and memory.
+gpu: $(INSTALLED)
+	rm -rf runs/gpu
+	$(BIN)/python benchmarks/gpu.py --out runs/gpu
 
 bench: $(INSTALLED)
 	$(BIN)/python benchmarks/startup.py

@@ -1,0 +1,120 @@
+"""Errors of a device may surface late; they cost no finished step, and the first one is what people read."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch.utils.data import DataLoader
+
+from hifitse.checkpoint.file import load_checkpoint
+from hifitse.config.files import load_config
+from hifitse.experiment import Experiment
+from hifitse.runs.run import Run
+from hifitse.training.saver import Saver
+from hifitse.training.step import TrainingSession
+from tests.helpers import TINY, Cli
+
+CUDA_ERROR = RuntimeError("CUDA error: an illegal memory access was encountered")
+
+
+def fail_at_the_read_of_step(step: int, error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Raise where a step first waits for its device."""
+    clip, calls = torch.nn.utils.clip_grad_norm_, []
+
+    def clip_or_fail(*arguments: Any) -> torch.Tensor:
+        calls.append(1)
+        if len(calls) == step:
+            raise error
+        return clip(*arguments)
+
+    monkeypatch.setattr(torch.nn.utils, "clip_grad_norm_", clip_or_fail)
+
+
+def test_an_error_that_surfaces_when_the_step_is_read_costs_no_finished_step(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = Run(tmp_path / "run")
+    with monkeypatch.context() as patch:
+        fail_at_the_read_of_step(6, CUDA_ERROR, patch)
+        outcome = cli("train", "--config", TINY, "--run", run.path, "--set", "train.checkpoint_every=100")
+    assert outcome.code == 1
+    assert "step 6 cannot be done: CUDA error: an illegal memory access" in outcome.err
+    assert load_checkpoint(run.checkpoint_path(5)).header.step == 5
+    assert cli("resume", "--run", run.path).code == 0
+
+
+def test_a_device_that_gives_nothing_any_more_does_not_hide_the_first_error(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: Any) -> None:
+        raise RuntimeError("CUDA error: the context is destroyed")
+
+    fail_at_the_read_of_step(3, CUDA_ERROR, monkeypatch)
+    monkeypatch.setattr(Saver, "save", broken)
+    run = ("--run", tmp_path / "run", "--set", "train.checkpoint_every=100")
+    outcome = cli("train", "--config", TINY, *run)
+    assert outcome.code == 1
+    *_, second_last, last = outcome.err.strip().splitlines()
+    assert "step 2 could not be saved: CUDA error: the context is destroyed" in second_last
+    assert last.startswith("error: step 3 cannot be done: CUDA error: an illegal memory access")
+
+
+def test_memory_that_runs_out_names_what_needs_less(
+    cli: Cli, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        fail_at_the_read_of_step(2, torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"), patch)
+        outcome = cli("train", "--config", TINY, "--run", tmp_path / "run")
+    assert "out of memory" in outcome.err and "train.micro_batch_size" in outcome.err
+    assert "activation_checkpointing" in outcome.err
+
+    def out_of_memory(*_: Any) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("hifitse.evaluation.validation.measure", out_of_memory)
+        outcome = cli("train", "--config", TINY, "--run", tmp_path / "other")
+    assert outcome.code == 1
+    assert "the validation of step 4 cannot be done: out of memory; lower validation.batch_size" in outcome.err
+    assert Run(tmp_path / "other").checkpoint_steps()[-1] == 4, "what was to be validated is saved"
+
+
+@pytest.mark.parametrize(("device", "pinned"), [("cpu", False), ("cuda", True)])
+def test_memory_is_pinned_for_the_chosen_device_only(
+    device: str, pinned: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[bool] = []
+
+    class Loader(DataLoader[Any]):
+        def __init__(self, *arguments: Any, **settings: Any) -> None:
+            asked.append(settings.pop("pin_memory"))
+            super().__init__(*arguments, **settings)
+
+    monkeypatch.setattr("hifitse.mixing.loader.DataLoader", Loader)
+    # A machine with a GPU, whichever device is chosen.
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    experiment = replace(Experiment.build(load_config(TINY), torch.device("cpu")), device=torch.device(device))
+    for batches in (experiment.training_batches(0, 1), experiment.validation_batches()):
+        next(batches)
+        batches.close()
+    assert asked == [pinned, pinned]
+
+
+def test_on_the_cpu_no_gpu_is_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
+    def touched(*_: Any) -> None:
+        raise AssertionError("a GPU was touched")
+
+    monkeypatch.setattr(torch.cuda, "set_device", touched)
+    monkeypatch.setattr(torch, "set_float32_matmul_precision", touched)
+    session = TrainingSession.fresh(Experiment.build(load_config(TINY), torch.device("cpu")))
+    assert [result.step for result in session.steps(2)] == [1, 2]
+
+
+def test_the_chosen_gpu_is_the_current_one_with_tf32(monkeypatch: pytest.MonkeyPatch) -> None:
+    chosen: list[object] = []
+    monkeypatch.setattr(torch.cuda, "set_device", chosen.append)
+    monkeypatch.setattr(torch, "set_float32_matmul_precision", chosen.append)
+    Experiment.build(load_config(TINY), torch.device("cuda", 1))
+    assert chosen == [torch.device("cuda", 1), "high"]
