@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from hifitse.config.data import DataConfig, MixingConfig, Phase
+from hifitse.config.files import BUNDLED
 from hifitse.config.model import CompactConfig
 from hifitse.config.schema import AudioConfig, Config
 from hifitse.corpus.corpus import load_corpus
@@ -21,7 +22,7 @@ from hifitse.mixing.curriculum import settings_at
 from hifitse.mixing.rendering import render_index
 from hifitse.mixing.scenes import draw_scene
 
-DEMO_CORPUS = Path(__file__).parents[1] / "tests" / "data" / "demo_corpus"
+DEMO_CORPUS = BUNDLED / "demo_corpus"
 SETTINGS = {
     "48 kHz, 4 s, 1 to 3 interferers": (AudioConfig(), (1, 3)),
     "8 kHz, 2 s, 1 to 2 interferers": (

@@ -30,7 +30,15 @@ class DecodedRecordings:
         """Return a part of a recording, mono (n,); arguments and errors are those of `read_audio`."""
         whole = self._whole(recording, sample_rate, speed)
         if whole is None:
-            return read_audio(recording.path, sample_rate, start_seconds, num_samples, speed, recording.changed_ns)
+            return read_audio(
+                recording.path,
+                sample_rate,
+                start_seconds,
+                num_samples,
+                speed,
+                recording.changed_ns,
+                recording.channel,
+            )
         begin = first_sample(recording.sample_rate, sample_rate, start_seconds, speed)
         return whole[begin:] if num_samples is None else whole[begin : begin + num_samples]
 
@@ -42,7 +50,9 @@ class DecodedRecordings:
         size_bytes = 4 * recording.seconds * sample_rate / speed
         if recording.seconds > MOST_SECONDS or size_bytes > self._most_bytes / 2:
             return None
-        whole = read_audio(recording.path, sample_rate, speed=speed, changed_ns=recording.changed_ns)
+        whole = read_audio(
+            recording.path, sample_rate, speed=speed, changed_ns=recording.changed_ns, channel=recording.channel
+        )
         whole.flags.writeable = False
         self._kept[key] = whole
         self._free_bytes -= whole.nbytes

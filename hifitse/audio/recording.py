@@ -19,6 +19,8 @@ class Recording:
     """Length at that rate."""
     changed_ns: int = field(default=0, compare=False)
     """Time of the last change of an HDF5 file, in ns: the reader refuses one that changed since. 0: not checked."""
+    channel: int = 0
+    """Which channel is read; of a file with fewer the last."""
 
     @property
     def seconds(self) -> float:

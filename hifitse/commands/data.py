@@ -11,6 +11,7 @@ from hifitse.commands._help import command, new_app
 from hifitse.commands._options import ConfigOption, JsonOption, RunOption, SetOption
 from hifitse.commands._setup import build_experiment, progress_bar, resolve
 from hifitse.config.parsing.yaml import write_yaml
+from hifitse.config.section import MAX_STEP
 from hifitse.console import duration, info, print_json, print_line, print_text, warn
 from hifitse.errors import ConfigError
 
@@ -39,16 +40,19 @@ def scan(
             corpus, problem = None, error
     parts = {} if corpus is None else stats.split_stats(corpus)
     notes = sources.notes if corpus is None else corpus.notes
+    warnings = () if corpus is None else corpus.warnings
     if json:
         split = {name: asdict(part) for name, part in parts.items()}
         counted = {"corpora": [asdict(row) for row in rows], "total": [asdict(row) for row in totals]}
-        print_json({**counted, "split": split, "notes": notes})
+        print_json({**counted, "split": split, "notes": notes, "warnings": warnings})
     else:
         corpus_table(rows, totals)
         if parts:
             split_table(parts)
         for note in notes:
             info(f"note: {note}")
+        for warning in warnings:
+            warn(warning)
     if problem is not None:
         raise problem
 
@@ -56,27 +60,40 @@ def scan(
 @command(app, "hifitse data preview --config my.yaml -n 8 -o listen/", "hifitse data preview --step 200000 -o listen/")
 def preview(
     output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Where to write the scenes.")],
-    number: Annotated[int, typer.Option("-n", min=1, metavar="N", help="How many scenes.")] = 8,
+    number: Annotated[int, typer.Option("-n", min=1, max=10_000, metavar="N", help="How many scenes.")] = 8,
     step: Annotated[
         int | None,
-        typer.Option("--step", min=0, metavar="STEP", help="Scenes of this training step (default: of validation)."),
+        typer.Option(
+            "--step",
+            min=0,
+            max=MAX_STEP,
+            metavar="STEP",
+            help="Scenes of this training step (default: of validation).",
+        ),
     ] = None,
     config: ConfigOption = None,
     run: RunOption = None,
     overrides: SetOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Render scenes to WAV files, each with its recipe: mixture, reference and target."""
+    """Render scenes to WAV files, each with its recipe: mixture, reference and target. Say how loud all is in them, and
+    how much of the model's band the recordings of both splits hold."""
     settings, _ = resolve(config, run, overrides)
-    from hifitse.mixing.preview import write_scenes
+    from hifitse.commands._tables import band_table
+    from hifitse.mixing.preview import describe, empty_bands, measure_bands, write_scenes
 
     experiment = build_experiment(settings, "cpu")
     scenes = write_scenes(settings, experiment.corpus, output, number, step)
+    bands = measure_bands(settings, experiment.corpus)
     if json:
-        print_json(scenes)
-        return
-    for scene in scenes:
-        print_line(f"{scene['folder']}: {scene['speaker']}, target {'present' if scene['present'] else 'absent'}")
+        measured = {split: {kind: asdict(stats) for kind, stats in kinds.items()} for split, kinds in bands.items()}
+        print_json([{**scene, "bands": measured} for scene in scenes])
+    else:
+        for scene in scenes:
+            print_line(describe(scene))
+        band_table(bands)
+    for line in empty_bands(bands):
+        warn(line)
 
 
 @command(app, "hifitse data pack --config my.yaml -o /fast/disk")
@@ -85,7 +102,8 @@ def pack(
         Path, typer.Option("--output", "-o", metavar="DIR", help="Where to write; resumed if it exists.")
     ],
     threads: Annotated[
-        int | None, typer.Option("--threads", min=1, metavar="N", help="Recordings at a time (default: one a core).")
+        int | None,
+        typer.Option("--threads", min=1, max=256, metavar="N", help="Recordings at a time (default: one a core)."),
     ] = None,
     config: ConfigOption = None,
     run: RunOption = None,

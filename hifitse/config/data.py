@@ -3,68 +3,113 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Discriminator, Field, Tag, model_validator
+from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
-from hifitse.config.section import Count, Fraction, Name, NonNegative, NumInterferers, Positive, Range, Section
+from hifitse.config.section import (
+    Count,
+    DecibelRange,
+    Fraction,
+    Name,
+    NonNegative,
+    Positive,
+    Section,
+    Step,
+    Steps,
+    Text,
+    ascending,
+)
+from hifitse.storage import is_text
+
+_Rt60 = Annotated[float, Field(gt=0, le=1.5)]
+_Meters = Annotated[float, Field(gt=0, le=50)]
+_Level = Annotated[float, Field(ge=-120, le=0)]
+_Interferers = Annotated[int, Field(ge=1, le=30)]
+_NumInterferers = Annotated[tuple[_Interferers, _Interferers], AfterValidator(ascending)]
+_MOST_CORPORA = 1000
+# The image method keeps every reflection: at this ratio about 3 GB of them.
+_RT60_PER_METER = 0.4
+
+
+def _named_in_text(path: Path) -> Path:
+    if not is_text(str(path)):
+        raise ValueError(f"{path}: not UTF-8, which names of folders have to be; rename it, or link to it")
+    return path
+
+
+CorpusPath = Annotated[Path, AfterValidator(_named_in_text)]
 
 
 class SimulatedRooms(Section):
     num_rooms: Count = 200
-    """How many room impulse responses to simulate, once, at the start."""
-    rt60_seconds: Range = (0.15, 0.6)
-    """Range of the reverberation time, in seconds."""
-    size_meters: Range = (3.0, 10.0)
+    """How many rooms to simulate, once, at the start; each with a microphone and four positions of voices."""
+    rt60_seconds: Annotated[tuple[_Rt60, _Rt60], AfterValidator(ascending)] = (0.15, 0.6)
+    """Range of the reverberation time, in seconds; at most 0.4 s for each metre of size_meters."""
+    size_meters: Annotated[tuple[_Meters, _Meters], AfterValidator(ascending)] = (3.0, 10.0)
     """Range of the length and the width of a room, in metres; its height is between 2.4 and 4."""
+
+    @model_validator(mode="after")
+    def _fits_into_memory(self) -> "SimulatedRooms":
+        longest, smallest = self.rt60_seconds[1], self.size_meters[0]
+        if longest > _RT60_PER_METER * smallest:
+            raise ValueError(
+                f"rt60_seconds up to {longest} in rooms from {smallest} m on would take many GB for each; at most "
+                f"{_RT60_PER_METER} s a metre are meant"
+            )
+        return self
 
 
 class WeightedCorpus(Section):
-    path: Path
+    path: CorpusPath
     """Where the corpus is: a folder, a JSONL manifest, or an HDF5 file."""
     weight: Positive | None = None
     """How often training draws from this corpus, compared with the others; null: 1 if any of them has a weight."""
 
 
 CorpusEntry = Annotated[
-    Annotated[Path, Tag("path")] | Annotated[WeightedCorpus, Tag("WeightedCorpus")],
+    Annotated[CorpusPath, Tag("path")] | Annotated[WeightedCorpus, Tag("WeightedCorpus")],
     Discriminator(lambda value: "WeightedCorpus" if isinstance(value, dict | WeightedCorpus) else "path"),
 ]
 """A path, or ``{path: ..., weight: ...}``."""
 
 
 class DataConfig(Section):
-    speech: tuple[CorpusEntry, ...] = Field(min_length=1)
+    speech: tuple[CorpusEntry, ...] = Field(min_length=1, max_length=_MOST_CORPORA)
     """Speech corpora: folders laid out as <root>/<speaker>/**/<file>, JSONL manifests, or HDF5 files."""
-    noise: tuple[CorpusEntry, ...] = ()
+    noise: tuple[CorpusEntry, ...] = Field(default=(), max_length=_MOST_CORPORA)
     """Noise corpora: folders of files, JSONL manifests, or HDF5 files. Empty: no recorded noise."""
-    rir: tuple[CorpusEntry, ...] = ()
+    rir: tuple[CorpusEntry, ...] = Field(default=(), max_length=_MOST_CORPORA)
     """Room impulse responses: folders of files, JSONL manifests, or HDF5 files. Empty: no recorded rooms."""
     generated_noise: bool = False
     """Without noise corpora, mix in generated noise (white to brown, drawn for each scene)."""
     simulated_rooms: SimulatedRooms | None = None
     """Without RIR corpora, convolve with simulated rooms (needs the extra `rooms`)."""
-    exclude: tuple[str, ...] = ("*_mic2.*",)
+    exclude: tuple[Text, ...] = Field(default=("*_mic2.*",), max_length=1000)
     """File name patterns to leave out (the default skips the second microphone of VCTK)."""
+    channel: Annotated[int, Field(ge=0, le=1023)] = 0
+    """Which channel of files with several is read, from 0 on; a file with fewer gives its last."""
     split: Literal["auto", "speaker", "utterance"] = "auto"
     """What validation holds out: whole speakers, or utterances of every speaker where speakers are too few."""
     held_out_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.05
-    """Share of the speakers (or of each speaker's utterances) that only validation hears."""
-    num_workers: Annotated[int, Field(ge=0)] = 4
+    """Share of the speakers (or of each speaker's utterances), noise sessions and rooms that only validation hears."""
+    num_workers: Annotated[int, Field(ge=0, le=256)] = 4
     """Loader processes that render scenes; 0 renders in the training process."""
     cache_megabytes: NonNegative = 0
     """Memory in which each loader process keeps short recordings decoded; worth it for small corpora."""
-    prefetch: Count = 4
+    prefetch: Annotated[int, Field(ge=1, le=256)] = 4
     """Micro-batches that each loader process renders ahead."""
+    timeout_seconds: Annotated[float, Field(gt=0, le=86400)] = 300
+    """How long a loader process may let the training wait; then it is taken for stuck, and started again once."""
 
 
 class ReferenceNoise(Section):
     probability: Fraction = 0.5
     """Share of the references that get noise and a room, once the ramp is over."""
-    ramp_start_step: Annotated[int, Field(ge=0)] = 0
+    ramp_start_step: Step = 0
     """Step at which that share starts to grow from 0."""
-    ramp_end_step: Annotated[int, Field(ge=0)] = 0
+    ramp_end_step: Step = 0
     """Step from which that share holds."""
-    snr_db: Range = (5.0, 20.0)
-    """Level of the reference speech over its noise, in dB."""
+    snr_db: DecibelRange = (5.0, 20.0)
+    """Active level of the reference speech over the RMS of its noise, in dB."""
 
     @model_validator(mode="after")
     def _ramp_ascends(self) -> "ReferenceNoise":
@@ -74,42 +119,47 @@ class ReferenceNoise(Section):
 
 
 class MixingConfig(Section):
-    num_interferers: NumInterferers = (1, 3)
+    num_interferers: _NumInterferers = (1, 3)
     """How many other speakers talk in a mixture, both ends included."""
-    level_db: Range = (-28.0, -20.0)
-    """RMS level of the target (in TA scenes: the level it would have had), in dB below full scale."""
-    sir_db: Range = (-5.0, 5.0)
-    """Level of the target over each interferer, in dB."""
-    snr_db: Range = (-5.0, 15.0)
-    """Level of all speech in the mixture over the noise, in dB."""
+    level_db: Annotated[tuple[_Level, _Level], AfterValidator(ascending)] = (-28.0, -20.0)
+    """Active speech level of the target (in TA scenes: what it would have been), in dB below full scale."""
+    sir_db: DecibelRange = (-5.0, 5.0)
+    """Active speech level of the target over that of each interferer, in dB."""
+    snr_db: DecibelRange = (-5.0, 15.0)
+    """Active level of all speech in the mixture over the RMS of the noise, in dB."""
     noise_probability: Fraction = 1.0
     """Share of the mixtures that have noise."""
     rir_probability: Fraction = 1.0
-    """Share of the voices that are heard in a room; the target is then the reverberant voice."""
-    speeds: tuple[Annotated[float, Field(ge=0.5, le=2)], ...] = Field(default=(0.9, 1.0, 1.1), min_length=1)
+    """Share of the mixtures that are in a room: all voices in the same one, each at a position of its own."""
+    target: Literal["reverberant", "early", "dry"] = "reverberant"
+    """What the model is to return of a voice in a room: the voice as it is heard; its direct sound and the reflections
+    of the 50 ms after it; or the dry voice at the level of its direct sound."""
+    speeds: tuple[Annotated[float, Field(ge=0.5, le=2)], ...] = Field(
+        default=(0.9, 1.0, 1.1), min_length=1, max_length=100
+    )
     """Speed factors a voice may get; a target and its reference always share one."""
     reference_noise: ReferenceNoise = ReferenceNoise()
     """Noise in the reference, and how it grows over the training."""
     reference_dropout: Fraction = 0.1
-    """Share of the training scenes whose reference is replaced by digital silence (no reference)."""
-    peak_limit: Annotated[float, Field(gt=0, le=1)] = 0.95
+    """Share of the TP training scenes whose reference is replaced by digital silence (no reference)."""
+    peak_limit: Annotated[float, Field(ge=0.01, le=1)] = 0.95
     """Mixtures that peak above this are scaled down to it, the target with them."""
     min_target_seconds: NonNegative = 0.5
-    """A TP scene is drawn again until its target is above silence_db for this long, in seconds."""
-    silence_db: float = -60.0
+    """A voice is drawn again until it is above silence_db for this long in its segment, in seconds."""
+    silence_db: _Level = -60.0
     """Level below which a 20 ms frame of a recording counts as silent, in dB below full scale."""
 
 
 class Phase(Section):
     name: Name
     """Name of the phase, e.g. tp or tp_ta."""
-    until: Count | None = None
+    until: Steps | None = None
     """Step at which the phase ends (steps below it belong to it); the last phase has none."""
     absent_ratio: Annotated[float, Field(ge=0, lt=1)]
     """Share of the scenes without the target speaker; they are spread evenly over the steps."""
-    num_interferers: NumInterferers | None = None
+    num_interferers: _NumInterferers | None = None
     """In this phase, instead of mixing.num_interferers."""
-    sir_db: Range | None = None
+    sir_db: DecibelRange | None = None
     """In this phase, instead of mixing.sir_db, in dB."""
-    snr_db: Range | None = None
+    snr_db: DecibelRange | None = None
     """In this phase, instead of mixing.snr_db, in dB."""

@@ -5,15 +5,24 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from hifitse.config.bands import Bands, band_problem, generated_bands, hifi_tse_48k
-from hifitse.config.section import Count, Section
+from hifitse.config.section import Section, Size
+
+_Layers = Annotated[int, Field(ge=1, le=64)]
+_Bin = Annotated[int, Field(ge=0, le=2**13)]
+_MOST_WEIGHTS = 10**9
+
+
+def _require_size(num_weights: int) -> None:
+    if num_weights > _MOST_WEIGHTS:
+        raise ValueError(f"a network of about {num_weights:.2g} weights; at most {_MOST_WEIGHTS:.0e} are meant to be")
 
 
 class StftConfig(Section):
-    n_fft: Annotated[int, Field(ge=16, multiple_of=2)]
+    n_fft: Annotated[int, Field(ge=16, le=2**14, multiple_of=2)]
     """FFT size, in samples."""
-    window: Annotated[int, Field(ge=16)]
+    window: Annotated[int, Field(ge=16, le=2**14)]
     """Length of the Hann window, in samples."""
-    hop: Annotated[int, Field(ge=4)]
+    hop: Annotated[int, Field(ge=4, le=2**13)]
     """Shift between frames, in samples; at most half the window, and a divisor of it."""
 
     @model_validator(mode="after")
@@ -34,18 +43,23 @@ class GridConfig(Section):
     """The band-split grid network of HiFi-TSE: LSTMs over bands and time, cross-attention to the reference."""
     stft: StftConfig = StftConfig(n_fft=2048, window=960, hop=480)
     """The STFT that the model works in."""
-    bands: Literal["hifi_tse_48k"] | Count | tuple[tuple[int, int], ...] = "hifi_tse_48k"
+    bands: Literal["hifi_tse_48k"] | Size | Annotated[tuple[tuple[_Bin, _Bin], ...], Field(max_length=4096)] = (
+        "hifi_tse_48k"
+    )
     """A named layout, a number of bands to generate, or a list of [first bin, last bin]."""
-    feature_dim: Count = 128
+    feature_dim: Size = 128
     """Features per band and frame."""
-    lstm_hidden: Count = 256
+    lstm_hidden: Size = 256
     """Hidden size of each LSTM direction."""
-    num_blocks: Count = 6
+    num_blocks: _Layers = 6
     """Grid blocks: LSTM over bands, LSTM over time, attention over time."""
-    num_heads: Count = 4
+    num_heads: Size = 4
     """Attention heads; a divisor of feature_dim."""
-    reinject_at: tuple[Annotated[int, Field(ge=0)], ...] = (0, 1, 2, 3, 4, 5)
+    reinject_at: tuple[Annotated[int, Field(ge=0, lt=64)], ...] = Field(default=(0, 1, 2, 3, 4, 5), max_length=64)
     """Blocks before which the reference is attended to once more."""
+    normalize_level: bool = False
+    """Scale mixture and reference to unit RMS before the network, and the estimate back: so the output follows the
+    gain of the mixture, and not that of the reference. false: the network sees levels, as the original does."""
     activation_checkpointing: bool = True
     """Recompute each block in the backward pass: much less memory, about a third more time."""
 
@@ -57,8 +71,15 @@ class GridConfig(Section):
             return generated_bands(self.stft.num_bins, self.bands)
         return self.bands
 
+    @property
+    def num_weights(self) -> int:
+        """About how many weights the network has."""
+        dim, hidden = self.feature_dim, self.lstm_hidden
+        return self.num_blocks * (16 * hidden * (dim + hidden) + 8 * dim**2) + 8 * self.stft.num_bins * dim
+
     @model_validator(mode="after")
     def _fits_together(self) -> "GridConfig":
+        _require_size(self.num_weights)
         if isinstance(self.bands, int) and 3 * self.bands > self.stft.num_bins:
             raise ValueError(
                 f"bands: {self.bands} bands do not fit into {self.stft.num_bins} bins, use at most a third"
@@ -82,16 +103,28 @@ class CompactConfig(Section):
     """A small full-band masker, conditioned by a pooled reference embedding; learns fast on a CPU."""
     stft: StftConfig = StftConfig(n_fft=512, window=512, hop=256)
     """The STFT that the model works in; 64 ms windows resolve the harmonics of close voices."""
-    feature_dim: Count = 192
+    feature_dim: Size = 192
     """Features per frame inside the network."""
-    lstm_hidden: Count = 128
+    lstm_hidden: Size = 128
     """Hidden size of each LSTM direction."""
-    num_layers: Count = 2
+    num_layers: _Layers = 2
     """Layers, each modulated by the reference embedding."""
-    embedding_dim: Count = 64
+    embedding_dim: Size = 64
     """Size of the reference embedding."""
-    num_mels: Count = 64
+    num_mels: Annotated[int, Field(ge=1, le=512)] = 64
     """Mel bands that the reference embedding is made from."""
+
+    @property
+    def num_weights(self) -> int:
+        """About how many weights the network has."""
+        dim, hidden, embedding = self.feature_dim, self.lstm_hidden, self.embedding_dim
+        layer = 8 * hidden * (dim + hidden) + 2 * hidden * dim + 2 * embedding * dim
+        return self.num_layers * layer + 2 * self.stft.num_bins * dim + 2 * embedding * (2 * self.num_mels + embedding)
+
+    @model_validator(mode="after")
+    def _fits(self) -> "CompactConfig":
+        _require_size(self.num_weights)
+        return self
 
 
 ModelConfig = Annotated[GridConfig | CompactConfig, Field(discriminator="kind")]

@@ -1,12 +1,14 @@
 """The corpus: speakers, noises and rooms, once for training and once held out for validation."""
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from hifitse.audio.recording import Recording
 from hifitse.config.data import CorpusEntry
 from hifitse.config.schema import Config
+from hifitse.corpus.bandwidth import rate_problems
+from hifitse.corpus.grouping import room_of, session_of
 from hifitse.corpus.sampling import CorpusSampler
 from hifitse.corpus.scan import Progress, scan
 from hifitse.corpus.simulated_rooms import simulate_rooms
@@ -23,18 +25,31 @@ class Speaker:
 
 
 @dataclass(frozen=True, slots=True)
+class Room:
+    """A room, and the impulse responses of at least one position in it, sorted by name."""
+
+    name: str
+    positions: tuple[Recording, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Pool:
     """What the scenes of one split are drawn from; everything is sorted by name."""
 
     speakers: tuple[Speaker, ...]
     noises: tuple[Recording, ...]
     """Empty: noise is generated, or there is none."""
-    rirs: tuple[Recording, ...]
+    rooms: tuple[Room, ...]
     """Empty: voices are dry."""
     speaker_sampler: CorpusSampler | None = None
     """How often each corpus is drawn from; None: every speaker is equally likely."""
     noise_sampler: CorpusSampler | None = None
-    rir_sampler: CorpusSampler | None = None
+    room_sampler: CorpusSampler | None = None
+
+    @property
+    def rirs(self) -> tuple[Recording, ...]:
+        """The impulse responses of all rooms."""
+        return tuple(position for room in self.rooms for position in room.positions)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +60,8 @@ class Corpus:
     held_out: Pool
     notes: tuple[str, ...]
     """One line for each thing that was left out or shared."""
+    warnings: tuple[str, ...]
+    """One line for each thing that will be heard in what is learnt."""
     fingerprint: str
     """Depends on speakers, names, lengths and rates, not on where the files are."""
 
@@ -73,25 +90,32 @@ def build_corpus(config: Config, sources: Sources, progress: Progress | None = N
     notes = list(sources.notes)
     speakers = _speakers(sources.speech, notes)
     noises, rirs = _files(sources.noise), _files(sources.rir)
+    sessions, rooms = _groups(sources.noise, session_of), _groups(sources.rir, room_of)
     if not rirs and data.simulated_rooms is not None:
         folder = simulate_rooms(data.simulated_rooms, config.audio.sample_rate, progress)
         rirs = scan(folder, "data.simulated_rooms").recordings
+        rooms = {rir.name: room_of(rir.name) for rir in rirs}
     split = split_speech(speakers, data.split, data.held_out_fraction, most_interferers(config), notes)
-    train_noises, held_out_noises = split_files(noises, "noise", data.held_out_fraction, notes)
-    train_rirs, held_out_rirs = split_files(rirs, "rir", data.held_out_fraction, notes)
+    train_noises, held_out_noises = split_files(noises, sessions, "noise", data.held_out_fraction, notes)
+    train_rirs, held_out_rirs = split_files(rirs, rooms, "rir", data.held_out_fraction, notes)
+    train_rooms = _as_rooms(train_rirs, rooms)
     owners = {name: source.entry for source in sources.speech for name in source.speakers}
+    noise_owners, rir_owners = _file_owners(sources.noise), _file_owners(sources.rir)
+    room_owners = {rooms[name]: entry for name, entry in rir_owners.items()}
     train = Pool(
         _as_speakers(split.train),
         train_noises,
-        train_rirs,
+        train_rooms,
         _sampler(data.speech, sorted(split.train), owners),
-        _sampler(data.noise, [noise.name for noise in train_noises], _file_owners(sources.noise)),
-        _sampler(data.rir, [rir.name for rir in train_rirs], _file_owners(sources.rir)),
+        _sampler(data.noise, [noise.name for noise in train_noises], noise_owners),
+        _sampler(data.rir, [room.name for room in train_rooms], room_owners),
     )
+    speech_notes, warnings = rate_problems(config, [r for s in speakers.values() for r in s], noises, rirs)
     return Corpus(
         train=train,
-        held_out=Pool(_as_speakers(split.held_out), held_out_noises, held_out_rirs),
-        notes=tuple(notes),
+        held_out=Pool(_as_speakers(split.held_out), held_out_noises, _as_rooms(held_out_rirs, rooms)),
+        notes=(*notes, *speech_notes),
+        warnings=warnings,
         fingerprint=_fingerprint(speakers, noises, rirs),
     )
 
@@ -117,6 +141,15 @@ def _file_owners(sources: Sequence[Source]) -> dict[str, int]:
     return {recording.name: source.entry for source in sources for recording in source.recordings}
 
 
+def _groups(sources: Sequence[Source], group_of: Callable[[str], str]) -> dict[str, str]:
+    """Return recording name to room or session; those of different sources are never the same."""
+    return {
+        recording.name: source.prefix + group_of(recording.name.removeprefix(source.prefix))
+        for source in sources
+        for recording in source.recordings
+    }
+
+
 def _sampler(entries: Sequence[CorpusEntry], names: Sequence[str], owners: Mapping[str, int]) -> CorpusSampler | None:
     """Return the shares of the entries in a pool of these names; entries that it has nothing of do not count."""
     weights = weights_of(entries)
@@ -131,6 +164,13 @@ def _sampler(entries: Sequence[CorpusEntry], names: Sequence[str], owners: Mappi
 
 def _as_speakers(recordings: dict[str, list[Recording]]) -> tuple[Speaker, ...]:
     return tuple(Speaker(name, tuple(recordings[name])) for name in sorted(recordings))
+
+
+def _as_rooms(rirs: Iterable[Recording], rooms: Mapping[str, str]) -> tuple[Room, ...]:
+    grouped: dict[str, list[Recording]] = {}
+    for rir in rirs:
+        grouped.setdefault(rooms[rir.name], []).append(rir)
+    return tuple(Room(name, tuple(grouped[name])) for name in sorted(grouped))
 
 
 def _fingerprint(speakers: dict[str, list[Recording]], noises: Iterable[Recording], rirs: Iterable[Recording]) -> str:

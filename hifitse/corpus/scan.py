@@ -4,20 +4,24 @@ A large tree has 100 000 files. Their headers are read by a few threads, and wha
 the cache folder for as long as a file keeps its size and its time of change.
 """
 
-import json
 import os
+import stat
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any, cast
+from typing import Annotated, cast
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from hifitse.audio import hdf5, hdf5_index
 from hifitse.audio.files import probe_audio
 from hifitse.audio.header_cache import HeaderCache
 from hifitse.audio.recording import Recording
-from hifitse.errors import ConfigError, DataError
+from hifitse.errors import ConfigError, DataError, reason
+from hifitse.storage import is_text, read_bytes
 
 Progress = Callable[[int, int, str], None]
 """Called with (files done, files in all, what is being scanned)."""
@@ -54,7 +58,7 @@ def scan(root: Path, key: str, exclude: Sequence[str] = (), progress: Progress |
     """
     found = Scan()
     if root.is_dir():
-        paths = {name: name for name in _walk(root, root, set())}
+        paths = {name: name for name in _walk(root, found.problems)}
         _scan_files(found, root, root, paths, exclude, progress)
     elif root.is_file() and root.suffix.lower() == ".jsonl":
         paths, found.speakers = _manifest(root)
@@ -78,8 +82,8 @@ def _scan_files(
 ) -> None:
     """Read the headers of files; `paths` goes from a recording's name to its path relative to `base`."""
     names = sorted(name for name in paths if not _excluded(name, exclude))
-    cache = HeaderCache(root, "headers")
-    known, fresh = _as_headers(cache.content), {}
+    cache = HeaderCache(root, "headers", _HEADERS)
+    known, fresh = cache.content or {}, {}
     description = f"reading headers in {root.name}"
     with ThreadPoolExecutor(_NUM_THREADS) as threads:
         headers = threads.map(lambda name: _header(base / paths[name], known.get(name)), names)
@@ -91,7 +95,7 @@ def _scan_files(
                 found.recordings.append(Recording(str(base / paths[name]), name, header[2], header[3]))
             if progress is not None and (number % 100 == 0 or number == len(names)):
                 progress(number, len(names), description)
-    cache.save({name: list(header) for name, header in fresh.items()})
+    cache.save(fresh)
 
 
 def _scan_packed(found: Scan, root: Path, key: str, exclude: Sequence[str], progress: Progress | None) -> None:
@@ -117,53 +121,92 @@ def _scan_packed(found: Scan, root: Path, key: str, exclude: Sequence[str], prog
         found.notes.append(f"{root} has no attribute sample_rate; taken as {listing.sample_rate} Hz")
 
 
-def _walk(root: Path, folder: Path, above: set[tuple[int, int]]) -> Iterator[str]:
-    """Yield the relative paths of audio files. Links are followed, but never back to a folder above."""
-    status = folder.stat()
-    if (status.st_dev, status.st_ino) in above:
-        return
-    above = above | {(status.st_dev, status.st_ino)}
-    with os.scandir(folder) as entries:
+def _walk(root: Path, problems: list[str]) -> Iterator[str]:
+    """Yield the relative paths of audio files.
+
+    Links to folders are followed, but no folder is looked into twice, and where it lies itself counts more than where a
+    link to it does. So links that lead up, or to each other, end.
+
+    Args:
+        problems: a line is added for each folder that cannot be listed, and for each name that is no text.
+    """
+    folders, linked = deque([root]), deque[Path]()
+    seen: set[tuple[int, int]] = set()
+    while folders or linked:
+        folder = folders.popleft() if folders else linked.popleft()
+        try:
+            status = folder.stat()
+            if (status.st_dev, status.st_ino) in seen:
+                continue
+            seen.add((status.st_dev, status.st_ino))
+            with os.scandir(folder) as found:
+                entries = sorted(found, key=lambda entry: entry.name)
+        except OSError as error:
+            problems.append(f"{folder}: {reason(error).lower()}")
+            continue
         for entry in entries:
             if entry.name.startswith("."):
                 continue
-            if entry.is_dir():
-                yield from _walk(root, Path(entry.path), above)
-            elif entry.name.lower().endswith(EXTENSIONS):
+            is_folder = _is_folder(entry)
+            if not is_folder and not entry.name.lower().endswith(EXTENSIONS):
+                continue
+            if not is_text(entry.name):
+                problems.append(f"{entry.path}: its name is not UTF-8; rename it")
+            elif is_folder:
+                (linked if entry.is_symlink() else folders).append(Path(entry.path))
+            else:
                 yield Path(entry.path).relative_to(root).as_posix()
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:
+        # A link to itself, or to what may not be looked at: if it has the name of a recording, its header says so.
+        return False
 
 
 def _excluded(name: str, patterns: Sequence[str]) -> bool:
     return any(fnmatchcase(name, pattern) or fnmatchcase(name.rpartition("/")[2], pattern) for pattern in patterns)
 
 
+class _Line(BaseModel):
+    """A line of a manifest; what else is in it is somebody else's."""
+
+    model_config = ConfigDict(strict=True)
+
+    path: Annotated[str, Field(min_length=1)]
+    speaker: str = ""
+    name: str = ""
+
+
 def _manifest(path: Path) -> tuple[dict[str, str], dict[str, str]]:
     """Return recording name to path, and to speaker ("" where a line names none), in the order of the lines."""
     paths: dict[str, str] = {}
     speakers: dict[str, str] = {}
-    for number, line in enumerate(path.read_bytes().splitlines(), start=1):
-        if not line.strip():
+    for number, text in enumerate(read_bytes(path).splitlines(), start=1):
+        if not text.strip():
             continue
-        where = f"{path}:{number}"
         try:
-            row: Any = json.loads(line)
-        except ValueError as error:
-            raise DataError(f"{where}: not JSON ({error}); write one object a line") from None
-        if not isinstance(row, dict) or not isinstance(row.get("path"), str) or not row["path"]:
-            raise DataError(f'{where}: has no "path"; write e.g. {{"path": "a/1.flac", "speaker": "a"}}')
-        row = {"speaker": "", "name": row["path"], **row}
-        for key in ("speaker", "name"):
-            if not isinstance(row[key], str):
-                raise DataError(f"{where}: {key} {row[key]!r} is not text; put it in quotes")
-        name = row["name"]
+            line = _Line.model_validate_json(text)
+        except ValidationError as error:
+            raise DataError(
+                f"{path}:{number}: {reason(error)}; write one object a line, e.g. "
+                '{"path": "a/1.flac", "speaker": "a"}'
+            ) from None
+        name = line.name or line.path
+        if not all(map(is_text, (line.path, line.speaker, name))):
+            raise DataError(f"{path}:{number}: {name}: has a NUL in it; correct the line")
         if name in paths:
-            raise DataError(f"{where}: {name} is already listed above; remove one of the two lines")
-        paths[name], speakers[name] = row["path"], row["speaker"]
+            raise DataError(f"{path}:{number}: {name} is already listed above; remove one of the two lines")
+        paths[name], speakers[name] = line.path, line.speaker
     return paths, speakers
 
 
-Header = tuple[int, int, int, int]
+_Number = Annotated[int, Field(ge=0, lt=2**63, strict=True)]
+Header = tuple[_Number, _Number, _Number, _Number]
 """Size in bytes, time of change in ns, sample rate in Hz, number of frames."""
+_HEADERS = TypeAdapter(dict[str, Header])
 
 
 def _header(path: Path, known: Header | None) -> Header | str:
@@ -171,7 +214,9 @@ def _header(path: Path, known: Header | None) -> Header | str:
     try:
         status = path.stat()
     except OSError as error:
-        return f"{path}: {(error.strerror or str(error)).lower()}"
+        return f"{path}: {reason(error).lower()}"
+    if not stat.S_ISREG(status.st_mode):
+        return f"{path}: not a regular file"
     if known is not None and known[:2] == (status.st_size, status.st_mtime_ns):
         return known
     try:
@@ -179,15 +224,3 @@ def _header(path: Path, known: Header | None) -> Header | str:
     except DataError as error:
         return str(error)
     return status.st_size, status.st_mtime_ns, info.sample_rate, info.num_frames
-
-
-def _as_headers(content: Any) -> dict[str, Header]:
-    try:
-        return {name: _as_header(row) for name, row in content.items()}
-    except (AttributeError, ValueError, TypeError):
-        return {}
-
-
-def _as_header(row: Any) -> Header:
-    size, changed, rate, num_frames = (int(value) for value in row)
-    return size, changed, rate, num_frames

@@ -7,19 +7,24 @@ import hashlib
 import os
 import shutil
 import tempfile
+import time
 from pathlib import Path
 
 import numpy as np
 
+from hifitse.audio.fades import fade_out
 from hifitse.audio.files import Samples, write_audio
 from hifitse.audio.header_cache import cache_folder
 from hifitse.config.data import SimulatedRooms
+from hifitse.console import duration, info
 from hifitse.corpus.scan import Progress
 from hifitse.errors import ConfigError, DataError
 from hifitse.seeding import generator
 
 _SEED = 0
-_VERSION = 1
+_VERSION = 2
+_NUM_POSITIONS = 4
+"""Of voices in each room: as many as the default mixture has."""
 _HEIGHT_METERS = (2.4, 4.0)
 _SMALLEST_METERS = 1.5
 _WALL_DISTANCE_METERS = 0.5
@@ -28,10 +33,14 @@ _MOUTH_HEIGHT_METERS = (1.0, 1.9)
 _SABINE = 24 * np.log(10) / 343.0
 _MOST_ABSORPTION = 0.95
 _MOST_ATTEMPTS = 1000
+_LONG_SECONDS = 30.0
+_CUT_FADE_SECONDS = 0.05
 
 
 def simulate_rooms(settings: SimulatedRooms, sample_rate: int, progress: Progress | None = None) -> Path:
     """Return a folder of WAV impulse responses in the cache folder, simulating them if they are not there yet.
+
+    Each room is a folder, ``room_00000``, with a response for each position of a voice.
 
     Args:
         settings: how many, their reverberation times in seconds and sizes in metres.
@@ -51,12 +60,19 @@ def simulate_rooms(settings: SimulatedRooms, sample_rate: int, progress: Progres
     folder = cache_folder() / f"rooms-{hashlib.blake2b(key.encode(), digest_size=12).hexdigest()}"
     if folder.is_dir():
         return folder
-    temporary = None
+    temporary, started = None, time.monotonic()
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix="rooms-", suffix=".tmp", dir=folder.parent))
         for room in range(settings.num_rooms):
-            write_audio(temporary / f"room_{room:05d}.wav", _simulate(settings, sample_rate, room), sample_rate)
+            positions = temporary / f"room_{room:05d}"
+            positions.mkdir()
+            for number, response in enumerate(_simulate(settings, sample_rate, room)):
+                write_audio(positions / f"position_{number}.wav", response, sample_rate)
+            if room == 0 and (seconds := (time.monotonic() - started) * settings.num_rooms) > _LONG_SECONDS:
+                info(
+                    f"simulating {settings.num_rooms} rooms, once: about {duration(seconds)}; they are kept in {folder}"
+                )
             if progress is not None:
                 progress(room + 1, settings.num_rooms, "simulating rooms")
         _rename(temporary, folder)
@@ -79,8 +95,11 @@ def _rename(temporary: Path, folder: Path) -> None:
             raise
 
 
-def _simulate(settings: SimulatedRooms, sample_rate: int, room: int) -> Samples:
-    """Return one impulse response (n,), cut where its room has decayed by about 70 dB."""
+def _simulate(settings: SimulatedRooms, sample_rate: int, room: int) -> list[Samples]:
+    """Return the impulse responses (n,) of a room, from each position to its microphone.
+
+    They are cut where the room has decayed by about 70 dB.
+    """
     try:
         import pyroomacoustics
     except ImportError:
@@ -95,12 +114,14 @@ def _simulate(settings: SimulatedRooms, sample_rate: int, room: int) -> Samples:
     shoebox = pyroomacoustics.ShoeBox(
         size, fs=sample_rate, materials=pyroomacoustics.Material(absorption), max_order=max_order
     )
-    for add in (shoebox.add_source, shoebox.add_microphone):
+    # Sound takes the same paths in both directions, so one source at the place of the microphone gives all positions
+    # their responses: at half the time and memory of four sources.
+    for add in [shoebox.add_source] + [shoebox.add_microphone] * _NUM_POSITIONS:
         x, y = (rng.uniform(_WALL_DISTANCE_METERS, length - _WALL_DISTANCE_METERS) for length in size[:2])
         add([x, y, rng.uniform(*_MOUTH_HEIGHT_METERS)])
     shoebox.compute_rir()
-    response = np.asarray(shoebox.rir[0][0], np.float32)
-    return response[: round((1.15 * rt60_seconds + 0.05) * sample_rate)]
+    length, fade = round((1.15 * rt60_seconds + 0.05) * sample_rate), round(_CUT_FADE_SECONDS * sample_rate)
+    return [fade_out(np.asarray(response[:length], np.float32), fade) for (response,) in shoebox.rir]
 
 
 def _size_and_rt60(settings: SimulatedRooms, rng: np.random.Generator) -> tuple[list[float], float]:

@@ -10,11 +10,15 @@ from pathlib import Path
 from hifitse.audio import hdf5
 from hifitse.audio.recording import Recording
 from hifitse.config.data import CorpusEntry, DataConfig, WeightedCorpus
+from hifitse.corpus.grouping import is_noise
 from hifitse.corpus.scan import EXTENSIONS, Progress, Scan, scan
 from hifitse.errors import ConfigError
+from hifitse.storage import is_text
 
 _FLAT_SPEAKER = re.compile(r"(?<![a-z])reader_[0-9]+", re.IGNORECASE)
 _NAMED_IN_NOTES = 3
+_LONGEST_RESPONSE_SECONDS = 10.0
+"""No room reverberates longer: a longer file among impulse responses is something else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +62,9 @@ def find_sources(data: DataConfig, progress: Progress | None = None) -> Sources:
         DataError: a manifest is wrong.
     """
     sources = Sources()
-    sources.speech = _named_apart(_scan_all(data.speech, "data.speech", data.exclude, sources.notes, progress))
+    sources.speech = _named_apart(_scan_all(data, "speech", sources.notes, progress))
     for kind in ("noise", "rir"):
-        found = _scan_all(getattr(data, kind), f"data.{kind}", data.exclude, sources.notes, progress)
+        found = _scan_all(data, kind, sources.notes, progress)
         setattr(sources, kind, [_prefixed(source) for source in found] if len(found) > 1 else found)
     return sources
 
@@ -83,13 +87,17 @@ def note(notes: list[str], key: str, what: str, items: Sequence[str]) -> None:
         notes.append(f"{key}: {what}: {', '.join(items[:_NAMED_IN_NOTES])}{more}")
 
 
-def _scan_all(
-    entries: Sequence[CorpusEntry], key: str, exclude: Sequence[str], notes: list[str], progress: Progress | None
-) -> list[Source]:
+def _scan_all(data: DataConfig, kind: str, notes: list[str], progress: Progress | None) -> list[Source]:
+    key = f"data.{kind}"
+    entries: Sequence[CorpusEntry] = getattr(data, kind)
     roots = [(number, root) for number, entry in enumerate(entries) for root in _roots(path_of(entry), key, notes)]
     sources = []
     for (number, root), label in zip(roots, _labels([root for _, root in roots]), strict=True):
-        found = scan(root, key, exclude, progress)
+        found = scan(root, key, data.exclude, progress)
+        if data.channel:
+            found.recordings = [replace(recording, channel=data.channel) for recording in found.recordings]
+        if kind == "rir":
+            found.recordings = _responses(root, found.recordings, notes)
         notes += [f"{key}: {line}" for line in found.notes]
         speakers = _by_speaker(root, found, notes) if key == "data.speech" else {}
         sources.append(Source(root, label, number, tuple(found.recordings), speakers, tuple(found.problems)))
@@ -107,12 +115,24 @@ def _scan_all(
     return sources
 
 
+def _responses(root: Path, recordings: Sequence[Recording], notes: list[str]) -> list[Recording]:
+    """Leave out what is no impulse response: noises by name, and what is longer than any room reverberates."""
+    noises = [recording.name for recording in recordings if is_noise(recording.name)]
+    long = [recording.name for recording in recordings if recording.seconds > _LONGEST_RESPONSE_SECONDS]
+    for what, names in (("noises", noises), (f"files longer than {_LONGEST_RESPONSE_SECONDS:g} s", long)):
+        note(notes, "data.rir", f"{len(names)} {what} in {root.name} left out, as no impulse responses", names)
+    left_out = {*noises, *long}
+    return [recording for recording in recordings if recording.name not in left_out]
+
+
 def _roots(path: Path, key: str, notes: list[str]) -> list[Path]:
     """Return the HDF5 files that are directly in a folder, or else the path itself."""
     if not path.is_dir():
         return [path]
     inside = sorted(item for item in path.iterdir() if not item.name.startswith("."))
-    files = [item for item in inside if item.suffix == hdf5.SUFFIX and item.is_file()]
+    found = [item for item in inside if item.suffix == hdf5.SUFFIX and item.is_file()]
+    files = [item for item in found if is_text(item.name)]
+    note(notes, key, "left out, their names are not UTF-8", [str(item) for item in found if item not in files])
     if not files:
         return [path]
     beside = [str(item) for item in inside if item.is_dir() or item.suffix.lower() in EXTENSIONS]

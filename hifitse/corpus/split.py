@@ -1,10 +1,11 @@
-"""What validation holds out: whole speakers where there are enough, else utterances of each speaker.
+"""What validation holds out: whole speakers where there are enough, else utterances of each speaker; whole recording
+sessions of noise, and whole rooms.
 
 Who is held out follows from a hash of the name, never from config.seed or from the order of files: every
 seed validates on the same speakers, and a speaker that joins the corpus moves at most a few others.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -15,6 +16,7 @@ from hifitse.seeding import order_by_hash
 _SPLIT_SEED = 0
 # Below this, a held-out file is a larger loss for training than a shared one is for validation.
 _FEWEST_FILES_TO_SPLIT = 20
+_FEWEST_GROUPS_TO_SPLIT = 4
 
 Speech = dict[str, list[Recording]]
 
@@ -71,17 +73,28 @@ def split_speech(
 
 
 def split_files(
-    files: Sequence[Recording], kind: str, fraction: float, notes: list[str]
+    files: Sequence[Recording], groups: Mapping[str, str], kind: str, fraction: float, notes: list[str]
 ) -> tuple[tuple[Recording, ...], tuple[Recording, ...]]:
-    """Split noises or RIRs (sorted by name) for training and validation; very few files are shared."""
-    if len(files) < _FEWEST_FILES_TO_SPLIT:
+    """Split noises or RIRs (sorted by name) for training and validation; very few are shared.
+
+    Args:
+        files: to split.
+        groups: each file's recording session or room; what belongs together is on one side.
+        kind: noise or rir.
+        fraction: data.held_out_fraction, of the groups.
+        notes: a line is added if they are shared.
+    """
+    names = sorted(set(groups.values()))
+    if len(files) < _FEWEST_FILES_TO_SPLIT or len(names) < _FEWEST_GROUPS_TO_SPLIT:
         if files:
-            notes.append(f"data.{kind}: {len(files)} files are too few to split, so validation shares them")
+            counted = f"{len(files)} files" + (f" of {len(names)}" if len(names) < len(files) else "")
+            what = "" if len(names) == len(files) else " rooms" if kind == "rir" else " recording sessions"
+            notes.append(f"data.{kind}: {counted}{what} are too few to split, so validation shares them")
         return tuple(files), tuple(files)
-    held_out = set(_first_by_hash(files, kind, max(1, round(fraction * len(files)))))
+    held_out = set(_first_by_hash(names, kind, max(1, round(fraction * len(names)))))
     return (
-        tuple(file for file in files if file.name not in held_out),
-        tuple(file for file in files if file.name in held_out),
+        tuple(file for file in files if groups[file.name] not in held_out),
+        tuple(file for file in files if groups[file.name] in held_out),
     )
 
 
@@ -105,7 +118,8 @@ def _by_utterance(
             continue
         # A target and another recording as its reference, on both sides.
         count = min(max(2, round(fraction * len(recordings))), len(recordings) - 2)
-        chosen = set(_first_by_hash(recordings, f"utterance/{speaker}", count))
+        names = (recording.name for recording in recordings)
+        chosen = set(_first_by_hash(names, f"utterance/{speaker}", count))
         train[speaker] = [recording for recording in recordings if recording.name not in chosen]
         held_out[speaker] = [recording for recording in recordings if recording.name in chosen]
     if few:
@@ -122,8 +136,8 @@ def _by_utterance(
     return SpeechSplit(train, held_out)
 
 
-def _first_by_hash(files: Iterable[Recording], purpose: str, count: int) -> list[str]:
-    return order_by_hash(_SPLIT_SEED, f"split/{purpose}", (file.name for file in files))[:count]
+def _first_by_hash(names: Iterable[str], purpose: str, count: int) -> list[str]:
+    return order_by_hash(_SPLIT_SEED, f"split/{purpose}", names)[:count]
 
 
 def _named(speakers: Speech) -> str:

@@ -38,6 +38,7 @@ class SplitStats:
     hours: float
     noises: int
     rirs: int
+    rooms: int
 
 
 def corpus_stats(config: Config, sources: Sources) -> list[CorpusStats]:
@@ -77,7 +78,14 @@ def _holding(kind: str, path: str, sources: list[Source], weight: float | None) 
 
 def _part(pool: Pool) -> SplitStats:
     recordings = [recording for speaker in pool.speakers for recording in speaker.recordings]
-    return SplitStats(len(pool.speakers), len(recordings), _hours(recordings), len(pool.noises), len(pool.rirs))
+    return SplitStats(
+        speakers=len(pool.speakers),
+        recordings=len(recordings),
+        hours=_hours(recordings),
+        noises=len(pool.noises),
+        rirs=len(pool.rirs),
+        rooms=len(pool.rooms),
+    )
 
 
 def _hours(recordings: Iterable[Recording]) -> float:

@@ -11,13 +11,14 @@ from torch import nn
 
 from hifitse.checkpoint.file import Checkpoint
 from hifitse.config.files import load_config
-from hifitse.evaluation.result import ValidationResult, read_result, write_result
+from hifitse.evaluation.result import ValidationResult, readable_results, write_result
 from hifitse.experiment import Experiment
 from hifitse.losses import Counts, term_means
 from hifitse.metrics import Sample, aggregate, measure
 from hifitse.mixing.batch import MicroBatch
 from hifitse.mixing.curriculum import validation_settings
 from hifitse.mixing.loader import num_validation_batches
+from hifitse.mixing.rendering import RECIPE_VERSION
 from hifitse.runs.checkpoint_ref import owns
 from hifitse.runs.run import Run
 
@@ -114,15 +115,15 @@ def _evaluating(model: nn.Module) -> Generator[None]:
 def keep_result(result: ValidationResult, checkpoint: Checkpoint, experiment: Experiment, run: Run) -> bool:
     """Keep a result in a run, unless checkpoint, objective or scenes are other than the run's own.
 
-    Its scenes are those of its newest result, by which selection compares. A result that the run has already is left
-    as it is.
+    Its scenes are those of its newest result that can be read, by which selection compares. A result that the run has
+    already is left as it is, one that was damaged is replaced.
     """
     if not owns(run, checkpoint) or load_config(run.config_path).loss != experiment.config.loss:
         return False
-    steps = run.validation_steps()
-    if steps and read_result(run, steps[-1]).scenes_digest != result.scenes_digest:
+    kept = readable_results(run)
+    if kept and kept[-1].scenes_digest != result.scenes_digest:
         return False
-    if result.step not in steps or read_result(run, result.step) != result:
+    if result not in kept:
         write_result(run, result)
     return True
 
@@ -131,6 +132,9 @@ def scenes_digest(experiment: Experiment) -> str:
     """Return a digest of everything that decides what the validation scenes sound like."""
     config, pool = experiment.config, experiment.corpus.held_out
     recipe = {
+        "version": RECIPE_VERSION,
+        "channel": config.data.channel,
+        "target": config.mixing.target,
         "audio": config.audio.model_dump(),
         "num_scenes": config.validation.num_scenes,
         "settings": asdict(validation_settings(config)),
@@ -138,6 +142,6 @@ def scenes_digest(experiment: Experiment) -> str:
         "corpus": experiment.corpus.fingerprint,
         "voices": [[speaker.name, *(recording.name for recording in speaker.recordings)] for speaker in pool.speakers],
         "noises": [recording.name for recording in pool.noises],
-        "rirs": [recording.name for recording in pool.rirs],
+        "rooms": [[room.name, *(recording.name for recording in room.positions)] for room in pool.rooms],
     }
     return hashlib.blake2b(json.dumps(recipe, sort_keys=True).encode(), digest_size=8).hexdigest()

@@ -1,10 +1,11 @@
 """Scenes: the full recipe of one mixture, drawn without touching any audio.
 
-A scene is a function of (seed, purpose, index, settings, pool, attempt). All draws come from one hash of
+A scene is a function of (seed, purpose, index, settings, pool, attempt). All draws come from hashes of
 them, so neither workers nor interruptions change what is heard. Scenes are JSON-able by
 `dataclasses.asdict`.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -50,7 +51,7 @@ class Noise:
     seed: int
     """Of the generated noise."""
     snr_db: float
-    """Level of the speech over it, in dB."""
+    """Active level of the speech over its RMS, in dB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,22 +60,26 @@ class Reference:
 
     voice: Voice
     level_db: float
+    """Active speech level in dB below full scale."""
     noise: Noise | None
     kept: bool
-    """False: reference dropout, digital silence takes its place."""
+    """False: reference dropout, digital silence takes its place; never in TA scenes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """Who speaks, which crops, levels, rooms and noise, and the reference."""
+    """Who speaks, which crops, levels, room and noise, and the reference."""
 
     index: int
-    attempt: int
+    attempt: tuple[int, ...]
+    """How often the target with its reference, and then each interferer, was drawn again, for it was not audible."""
     present: bool
     """TP; else TA, where `speaker` is known by the reference only."""
     speaker: str
     level_db: float
-    """RMS of the target over the segment in dB below full scale; in TA scenes what it would have been."""
+    """Active speech level of the target in dB below full scale; in TA scenes what it would have been."""
+    room: str | None
+    """The room of all voices but the reference; None: they are dry."""
     target: Voice | None
     interferers: tuple[Interferer, ...]
     noise: Noise | None
@@ -82,40 +87,55 @@ class Scene:
 
 
 def draw_scene(
-    seed: int, purpose: str, index: int, settings: SceneSettings, pool: Pool, audio: AudioConfig, attempt: int = 0
+    seed: int,
+    purpose: str,
+    index: int,
+    settings: SceneSettings,
+    pool: Pool,
+    audio: AudioConfig,
+    attempt: Sequence[int] = (),
 ) -> Scene:
-    """Draw a scene. TP or TA follows from the index and the ratio alone; all else also from the attempt.
+    """Draw a scene. TP or TA follows from the index and the ratio alone.
+
+    All voices are in one room, each at a position of its own, as people are. In a room with fewer positions than
+    voices they share them: several people can stand close together, but never in different rooms.
 
     Args:
-        seed, purpose, index, attempt: what the scene is the hash of, e.g. ``0, "train", 17, 0``.
+        seed, purpose, index: what the scene is the hash of, e.g. ``0, "train", 17``.
         settings: the mixing settings of its step.
         pool: recordings to draw from, at least one speaker more than there are interferers.
         audio: lengths of the segments.
+        attempt: which draw of each voice: first the target with its reference, then each interferer; 0 where there
+            is none. So a voice that is not audible is drawn again alone.
     """
-    draws = _Draws(generator(seed, purpose, index, attempt))
-    present = not is_absent(index, settings.absent_ratio)
     # Every scene draws the same things in the same order, so that settings change no more than they must.
-    number = draws.pick(len(pool.speakers), pool.speaker_sampler)
-    speaker = pool.speakers[number]
-    speed = settings.speeds[draws.index(len(settings.speeds))]
-    of_target = draws.index(len(speaker.recordings))
-    of_reference = (of_target + 1 + draws.index(len(speaker.recordings) - 1)) % len(speaker.recordings)
-    target = _voice(draws, speaker, of_target, speed, audio.mixture_seconds, settings.rir_probability, pool)
+    draws = _Draws(generator(seed, purpose, index))
     level_db = draws.between(settings.level_db)
-    reference = _reference(draws, speaker, of_reference, speed, settings, pool, audio)
+    lowest, highest = settings.num_interferers
+    num_interferers = lowest + draws.index(highest - lowest + 1)
+    assert num_interferers < len(pool.speakers), "a pool holds at least one speaker more than there are interferers"
     noise = _noise(draws, settings.noise_probability, settings.snr_db, audio.mixture_seconds, settings, pool)
-    interferers = tuple(
-        _interferer(draws, pool.speakers[other], settings, pool, audio)
-        for other in draws.others(len(pool.speakers), pool.speaker_sampler, number, settings.num_interferers)
-    )
+    # The target's place is the last one drawn: where it is absent, the others still do not share one needlessly.
+    room, (*rirs, target_rir) = _room(draws, settings.rir_probability, num_interferers + 1, pool)
+    attempt = (*attempt, *[0] * (1 + num_interferers))[: 1 + num_interferers]
+    of_voices = [_Draws(generator(seed, purpose, index, *place)) for place in enumerate(attempt)]
+
+    present = not is_absent(index, settings.absent_ratio)
+    number = of_voices[0].pick(len(pool.speakers), pool.speaker_sampler)
+    target, reference = _target(of_voices[0], pool.speakers[number], target_rir, settings, pool, audio, present)
+    taken, interferers = [number], []
+    for draws, rir in zip(of_voices[1:], rirs, strict=True):
+        taken.append(draws.pick(len(pool.speakers), pool.speaker_sampler, taken))
+        interferers.append(_interferer(draws, pool.speakers[taken[-1]], rir, settings, audio))
     return Scene(
         index=index,
         attempt=attempt,
         present=present,
-        speaker=speaker.name,
+        speaker=target.speaker,
         level_db=level_db,
+        room=room,
         target=target if present else None,
-        interferers=interferers,
+        interferers=tuple(interferers),
         noise=noise,
         reference=reference,
     )
@@ -136,64 +156,81 @@ class _Draws:
     def index(self, count: int) -> int:
         return int(self._uniform() * count)
 
-    def pick(self, count: int, shares: CorpusSampler | None) -> int:
-        """Draw an index below `count`; one number either way, so that weights change who is heard, not how."""
-        return self.index(count) if shares is None else shares.pick(self._uniform())
+    def pick(self, count: int, shares: CorpusSampler | None, taken: Sequence[int] = ()) -> int:
+        """Draw an index below `count` that is not taken; by the shares of the corpora, if there are any."""
+        if shares is not None:
+            return shares.pick(self._uniform(), taken)
+        while (index := self.index(count)) in taken:
+            pass
+        return index
 
-    def others(self, count: int, shares: CorpusSampler | None, but: int, how_many: tuple[int, int]) -> list[int]:
-        """Draw a number of different indices below `count`, none of them `but`."""
-        number = how_many[0] + self.index(how_many[1] - how_many[0] + 1)
-        assert number < count, "a pool holds at least one speaker more than there are interferers"
-        chosen: list[int] = []
-        while len(chosen) < number:
-            candidate = self.index(count) if shares is None else shares.pick(self._uniform(), [but, *chosen])
-            if candidate != but and candidate not in chosen:
-                chosen.append(candidate)
-        return chosen
-
-
-def _interferer(draws: _Draws, speaker: Speaker, settings: SceneSettings, pool: Pool, audio: AudioConfig) -> Interferer:
-    sir_db = draws.between(settings.sir_db)
-    recording = draws.index(len(speaker.recordings))
-    speed = settings.speeds[draws.index(len(settings.speeds))]
-    voice = _voice(draws, speaker, recording, speed, audio.mixture_seconds, settings.rir_probability, pool)
-    return Interferer(voice, sir_db)
+    def several(self, count: int, how_many: int) -> list[int]:
+        """Draw indices below `count`, all different; if there are fewer than asked for, they come round again."""
+        left: list[int] = []
+        drawn = []
+        for _ in range(how_many):
+            left = left or list(range(count))
+            drawn.append(left.pop(self.index(len(left))))
+        return drawn
 
 
-def _reference(
+def _room(draws: _Draws, probability: float, num_voices: int, pool: Pool) -> tuple[str | None, list[Recording | None]]:
+    """Return a room, and where each voice is in it."""
+    in_room = draws.chance(probability)
+    number = draws.pick(len(pool.rooms), pool.room_sampler)
+    room = pool.rooms[number] if pool.rooms else None
+    places = draws.several(len(room.positions) if room else 1, num_voices)
+    if not in_room or room is None:
+        return None, [None] * num_voices
+    return room.name, [room.positions[place] for place in places]
+
+
+def _target(
     draws: _Draws,
     speaker: Speaker,
-    recording: int,
-    speed: float,
+    rir: Recording | None,
     settings: SceneSettings,
     pool: Pool,
     audio: AudioConfig,
-) -> Reference:
-    # A reference is either clean and dry, or has both a room and noise.
+    present: bool,
+) -> tuple[Voice, Reference]:
+    """Return two recordings of a speaker at one speed: the target, and the reference."""
+    speed = settings.speeds[draws.index(len(settings.speeds))]
+    number = draws.index(len(speaker.recordings))
+    other = (number + 1 + draws.index(len(speaker.recordings) - 1)) % len(speaker.recordings)
+    target = _voice(draws, speaker, number, speed, audio.mixture_seconds, rir)
+    # A reference is either clean and dry, or has both a room, any room, and noise.
     noisy = 1.0 if draws.chance(settings.reference_noise_probability) else 0.0
-    return Reference(
-        voice=_voice(draws, speaker, recording, speed, audio.reference_seconds, noisy, pool),
+    _, (rir,) = _room(draws, noisy, 1, pool)
+    return target, Reference(
+        voice=_voice(draws, speaker, other, speed, audio.reference_seconds, rir),
         level_db=draws.between(settings.level_db),
         noise=_noise(draws, noisy, settings.reference_snr_db, audio.reference_seconds, settings, pool),
-        kept=not draws.chance(settings.reference_dropout),
+        # A TA scene without its reference would teach that none means silence.
+        kept=not draws.chance(settings.reference_dropout) or not present,
     )
 
 
-def _voice(
-    draws: _Draws, speaker: Speaker, number: int, speed: float, seconds: float, rir_probability: float, pool: Pool
-) -> Voice:
+def _interferer(
+    draws: _Draws, speaker: Speaker, rir: Recording | None, settings: SceneSettings, audio: AudioConfig
+) -> Interferer:
+    sir_db = draws.between(settings.sir_db)
+    number = draws.index(len(speaker.recordings))
+    speed = settings.speeds[draws.index(len(settings.speeds))]
+    return Interferer(_voice(draws, speaker, number, speed, audio.mixture_seconds, rir), sir_db)
+
+
+def _voice(draws: _Draws, speaker: Speaker, number: int, speed: float, seconds: float, rir: Recording | None) -> Voice:
     recording = speaker.recordings[number]
     slack_seconds = recording.seconds / speed - seconds
     place_seconds = abs(slack_seconds) * draws.between((0.0, 1.0))
-    in_room = draws.chance(rir_probability)
-    room = draws.pick(len(pool.rirs), pool.rir_sampler)
     return Voice(
         speaker=speaker.name,
         recording=recording,
         start_seconds=place_seconds * speed if slack_seconds > 0 else 0.0,
         offset_seconds=place_seconds if slack_seconds <= 0 else 0.0,
         speed=speed,
-        rir=pool.rirs[room] if in_room and pool.rirs else None,
+        rir=rir,
     )
 
 

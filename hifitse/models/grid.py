@@ -28,13 +28,22 @@ class GridModel(nn.Module):
         self.film = Film(dim)
         self.gridnet = GridNet(config)
         self.decoder = BandDecoder(bands, dim, config.stft.num_bins)
+        self.normalizes = config.normalize_level
 
     def forward(self, mixture: Tensor, reference: Tensor) -> Tensor:
         """Return the estimate (B, L), float32, for a mixture (B, L) and a reference (B, L'), of any lengths.
 
+        With `normalize_level` both are scaled to unit RMS, and the estimate back to the level of the mixture.
+
         Under autocast the transforms and the mask stay float32. An all-zero reference gives the conditioning of
         the original's dropout: features that are all zero.
         """
+        if self.normalizes:
+            level = _level(mixture)
+            return level * self._estimate(mixture / level, reference / _level(reference))
+        return self._estimate(mixture, reference)
+
+    def _estimate(self, mixture: Tensor, reference: Tensor) -> Tensor:
         spectrum = self.stft(mixture)
         conditioning = self.encoder(self.stft(reference))
         # Selected, not multiplied: 0 x NaN is NaN.
@@ -43,6 +52,12 @@ class GridModel(nn.Module):
         features = self.film(self.usef(self.encoder(spectrum), conditioning), conditioning)
         mask = self.decoder(self.gridnet(features, conditioning))
         return self.stft.inverse(spectrum * mask, mixture.shape[-1])
+
+
+def _level(waveform: Tensor) -> Tensor:
+    """Return the RMS of each waveform (B, L), (B, 1) float32; 1 for digital silence."""
+    level = waveform.float().square().mean(dim=-1, keepdim=True).sqrt()
+    return torch.where(level > 0, level, torch.ones_like(level))
 
 
 class CrossAttention(nn.Module):

@@ -118,10 +118,14 @@ def test_a_manifest_is_relative_to_itself(make_config: MakeConfig, demo_corpus: 
 @pytest.mark.parametrize(
     ("line", "problem"),
     [
-        ("{", "not JSON"),
-        ("[]", 'has no "path"'),
-        ('{"speaker": "a"}', 'has no "path"'),
-        ('{"path": "a.wav", "speaker": 3}', "speaker 3 is not text"),
+        ("{", "Invalid JSON"),
+        ("[]", "write one object a line"),
+        ("[" * 100_000, "Invalid JSON: recursion limit"),
+        ('{"speaker": "a"}', "path: Field required"),
+        ('{"path": ""}', "path: "),
+        ('{"path": "a.wav", "speaker": 3}', "speaker: Input should be a valid string"),
+        ('{"path": "a\\u0000.wav"}', "has a NUL"),
+        ('{"path": "\\ud800.wav"}', "Invalid JSON"),
         ('{"path": "x.wav", "speaker": "a"}', "already listed"),
     ],
 )
@@ -256,10 +260,14 @@ def test_a_link_back_to_a_folder_above_is_not_followed(
 
 
 def test_rooms_are_simulated_once(make_config: MakeConfig, cache_home: Path) -> None:
-    data = {"rir": (), "simulated_rooms": {"num_rooms": 20, "rt60_seconds": (0.2, 0.3), "size_meters": (3, 4)}}
+    data = {"rir": (), "simulated_rooms": {"num_rooms": 6, "rt60_seconds": (0.2, 0.3), "size_meters": (3, 4)}}
     corpus = load_corpus(make_config(data=data))
+    assert [len(room.positions) for room in corpus.train.rooms + corpus.held_out.rooms] == [4] * 6
+    assert len(corpus.held_out.rooms) == 1
+    assert not {room.name for room in corpus.train.rooms} & {room.name for room in corpus.held_out.rooms}
     rirs = corpus.train.rirs + corpus.held_out.rirs
-    assert len(rirs) == 20 and len(corpus.held_out.rirs) == 1
+    heard = [read_audio(rir.path, 8000) for rir in rirs]
+    assert len({response[:2000].tobytes() for response in heard}) == 24, "each position has a response of its own"
     for rir in rirs:
         response = read_audio(rir.path, 8000)
         assert 0.2 < len(response) / 8000 < 0.5
@@ -275,7 +283,7 @@ def test_rooms_are_simulated_once(make_config: MakeConfig, cache_home: Path) -> 
 
 
 def test_impossible_rooms_are_refused(make_config: MakeConfig) -> None:
-    for rooms in ({"rt60_seconds": (0.01, 0.02)}, {"size_meters": (0.5, 3.0)}):
+    for rooms in ({"rt60_seconds": (0.01, 0.02)}, {"size_meters": (0.5, 3.0), "rt60_seconds": (0.1, 0.2)}):
         with pytest.raises(ConfigError, match=r"data\.simulated_rooms: "):
             load_corpus(make_config(data={"rir": (), "simulated_rooms": rooms}))
 
@@ -292,3 +300,79 @@ def test_many_noise_files_are_split_and_few_are_shared(
     (tmp_path / "00.flac").unlink()
     corpus = load_corpus(make_config(data={"noise": tmp_path}))
     assert corpus.train.noises == corpus.held_out.noises
+
+
+def write_noise(path: Path, seconds: float = 0.1, rate: int = 8000, channels: int = 1) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    sf.write(path, np.random.default_rng(0).uniform(-0.1, 0.1, (round(seconds * rate), channels)), rate)
+
+
+def test_sibling_channels_of_a_noise_are_on_one_side(make_config: MakeConfig, tmp_path: Path) -> None:
+    for session in range(12):
+        for channel in range(1, 5):
+            write_noise(tmp_path / "demand" / f"ROOM{session}" / f"ch{channel:02}.wav")
+            write_noise(tmp_path / "chime" / f"street_{session}.CH{channel}.wav")
+    corpus = load_corpus(make_config(data={"noise": [tmp_path / "demand", tmp_path / "chime"]}))
+    train, held_out = (
+        {noise.name.rpartition("/ch")[0] or noise.name.rpartition(".CH")[0] for noise in pool.noises}
+        for pool in (corpus.train, corpus.held_out)
+    )
+    assert len(train) == 23 and len(held_out) == 1 and not train & held_out
+    assert len(corpus.held_out.noises) == 4
+    again = load_corpus(make_config(data={"noise": [tmp_path / "demand", tmp_path / "chime"]}, seed=9))
+    assert again.held_out.noises == corpus.held_out.noises
+
+
+def test_positions_of_a_room_are_on_one_side(make_config: MakeConfig, tmp_path: Path) -> None:
+    for room in range(8):
+        for position in range(5):
+            write_noise(tmp_path / "rirs" / f"Room{room:03}" / f"Room{room:03}-{position:05}.wav")
+    corpus = load_corpus(make_config(data={"rir": tmp_path / "rirs"}))
+    assert [len(room.positions) for room in corpus.train.rooms + corpus.held_out.rooms] == [5] * 8
+    assert len(corpus.held_out.rooms) == 1
+    for position in range(5):
+        (tmp_path / "few" / "hall").mkdir(parents=True, exist_ok=True)
+        write_noise(tmp_path / "few" / "hall" / f"{position}.wav")
+    corpus = load_corpus(make_config(data={"rir": tmp_path / "few"}))
+    assert corpus.train.rooms == corpus.held_out.rooms
+    assert "data.rir: 5 files of 1 rooms are too few to split, so validation shares them" in corpus.notes
+
+
+def test_what_is_no_impulse_response_is_left_out_and_counted(make_config: MakeConfig, tmp_path: Path) -> None:
+    for name in (
+        "pointsource_noises/noise-free-sound-0000.wav",
+        "pointsource_noises/rain.wav",
+        "real_rirs_isotropic_noises/RVB2014_type1_noise_largeroom1_1.wav",
+        "real_rirs_isotropic_noises/RVB2014_type1_rir_largeroom1_near_angla.wav",
+        "simulated_rirs/smallroom/Room001/Room001-00001.wav",
+    ):
+        write_noise(tmp_path / "RIRS_NOISES" / name)
+    write_noise(tmp_path / "RIRS_NOISES" / "simulated_rirs" / "lecture.wav", seconds=10.5)
+    corpus = load_corpus(make_config(data={"rir": tmp_path}))
+    assert [rir.name.rpartition("/")[2] for rir in corpus.train.rirs] == [
+        "RVB2014_type1_rir_largeroom1_near_angla.wav",
+        "Room001-00001.wav",
+    ]
+    notes = [note for note in corpus.notes if "no impulse responses" in note]
+    assert ["3 noises in" in notes[0], "1 files longer than 10 s in" in notes[1]] == [True, True]
+    (tmp_path / "only").mkdir()
+    (tmp_path / "RIRS_NOISES" / "pointsource_noises").rename(tmp_path / "only" / "pointsource_noises")
+    with pytest.raises(ConfigError, match=r"data\.rir: .*only: no usable recording"):
+        load_corpus(make_config(data={"rir": tmp_path / "only"}))
+
+
+def test_the_channel_is_that_of_the_configuration(make_config: MakeConfig, tmp_path: Path) -> None:
+    write_noise(tmp_path / "a.wav", channels=3)
+    corpus = load_corpus(make_config(data={"rir": tmp_path, "channel": 2}))
+    assert {rir.channel for rir in corpus.train.rirs} == {2}
+    assert {recording.channel for speaker in corpus.train.speakers for recording in speaker.recordings} == {2}
+
+
+def test_recordings_below_the_rate_of_the_model_are_told(make_config: MakeConfig, demo_corpus: Path) -> None:
+    corpus = load_corpus(make_config(audio={"sample_rate": 48000}))
+    assert [warning.partition(":")[0] for warning in corpus.warnings] == ["data.noise", "data.rir"]
+    assert "2 of 2 impulse responses" in corpus.warnings[1] and "8 kHz, 67% of its band" in corpus.warnings[1]
+    assert any(note.startswith("data.speech: 120 of 120 recordings") for note in corpus.notes)
+    dry = {"rir_probability": 0, "noise_probability": 0, "reference_noise": {"probability": 0}}
+    assert not load_corpus(make_config(audio={"sample_rate": 48000}, mixing=dry)).warnings
+    assert not load_corpus(make_config(audio={"sample_rate": 16000})).warnings

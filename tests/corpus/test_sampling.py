@@ -85,7 +85,7 @@ def test_without_weights_nothing_changes(load: Callable[..., tuple[Config, Corpu
         for kind in ("speech", "noise", "rir")
     }
     assert load_corpus(config.model_copy(update={"data": config.data.model_copy(update=paths)})) == corpus
-    assert corpus.train.speaker_sampler is corpus.train.noise_sampler is corpus.train.rir_sampler is None
+    assert corpus.train.speaker_sampler is corpus.train.noise_sampler is corpus.train.room_sampler is None
 
 
 def test_weights_change_who_is_heard_not_how_and_never_the_validation(
@@ -94,7 +94,7 @@ def test_weights_change_who_is_heard_not_how_and_never_the_validation(
     config, plain = load()
     _, weighted = load(noise=5.0, rir=5.0)
     assert weighted.held_out == plain.held_out and weighted.fingerprint == plain.fingerprint
-    assert replace(weighted.train, noise_sampler=None, rir_sampler=None) == plain.train
+    assert replace(weighted.train, noise_sampler=None, room_sampler=None) == plain.train
     for one, other in zip(scenes(config, plain, 50), scenes(config, weighted, 50), strict=True):
         assert (one.speaker, one.level_db, one.target and one.target.start_seconds) == (
             other.speaker,

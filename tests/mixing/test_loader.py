@@ -1,13 +1,12 @@
 """Batches: what is in them follows from their number alone; loader processes come, fail and go in order."""
 
-import multiprocessing
 import os
 import signal
 import subprocess
 import sys
 import textwrap
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -16,9 +15,10 @@ import torch
 
 from hifitse.config.schema import Config
 from hifitse.corpus.corpus import load_corpus
-from hifitse.errors import DataError
+from hifitse.errors import DataError, LoaderError
 from hifitse.mixing.batch import MicroBatch, of_next_step, step_counts, step_indices
 from hifitse.mixing.loader import training_batches, validation_batches
+from tests.processes import children, parent_of, wait_for
 
 MakeConfig = Callable[..., Config]
 PARTS = ("mixture", "reference", "target", "present")
@@ -107,15 +107,18 @@ def test_the_loader_leaves_the_global_generator_alone(make_config: MakeConfig) -
     assert torch.equal(torch.get_rng_state(), before)
 
 
+def loaders() -> list[int]:
+    """Return the loader processes of this process, without the one that they are forked from."""
+    return [process for below in children(os.getpid()) for process in children(below)]
+
+
 def test_abandoned_batches_leave_no_process(make_config: MakeConfig) -> None:
     config = make_config(data={"num_workers": 2})
     batches = training_batches(config, load_corpus(config).train, 0, 10**6)
     next(batches)
-    assert len(multiprocessing.active_children()) == 2
-    started = time.monotonic()
+    assert len(loaders()) == 2
     batches.close()
-    assert not multiprocessing.active_children()
-    assert time.monotonic() - started < 4
+    assert wait_for(lambda: not loaders(), 10)
 
 
 @pytest.mark.parametrize("num_workers", [0, 2])
@@ -133,71 +136,56 @@ def test_an_error_arrives_as_it_was_raised(make_config: MakeConfig, tmp_path: Pa
     assert "\n" not in str(caught.value)
 
 
-DIED = r"^a loader process died \(.+\); if memory ran out, lower data\.num_workers"
-
-
-def test_a_worker_that_dies_is_an_error_for_people(make_config: MakeConfig) -> None:
-    config = make_config(data={"num_workers": 1})
-    batches = training_batches(config, load_corpus(config).train, 0, 10**6)
-    next(batches)
-    (worker,) = multiprocessing.active_children()
-    assert worker.pid is not None
-    os.kill(worker.pid, signal.SIGKILL)
-    with pytest.raises(DataError, match=DIED):
-        # What was rendered ahead arrives still, unless its memory went with the worker.
-        for _ in batches:
-            pass
-    assert not multiprocessing.active_children()
-
-
-class Broken:
-    """Stands in for torch's loader: gives one batch, then an error."""
-
-    error: Exception
-
-    def __init__(self, *_: object, **__: object) -> None:
-        pass
-
-    def __iter__(self) -> Iterator[str]:
-        yield "a batch"
-        raise self.error
+@pytest.fixture
+def batches(make_config: MakeConfig) -> Iterator[Generator[MicroBatch]]:
+    """Batches without end from two loader processes, which have begun."""
+    config = make_config(data={"num_workers": 2, "timeout_seconds": 3})
+    generator = training_batches(config, load_corpus(config).train, 0, 10**6)
+    # What they are forked from takes longer to start than these may.
+    train(make_config(data={"num_workers": 1}), 0, 1)
+    next(generator)
+    yield generator
+    generator.close()
 
 
 @pytest.mark.parametrize(
-    "error",
+    ("victim", "number", "said"),
     [
-        RuntimeError("DataLoader worker (pid(s) 7) exited unexpectedly"),
-        RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed. "),
-        ConnectionResetError(104, "Connection reset by peer"),
-        FileNotFoundError(2, "No such file or directory"),
-        BrokenPipeError(32, "Broken pipe"),
-        OSError(9, "Bad file descriptor"),
-        EOFError(),
+        (
+            lambda: loaders()[0],
+            signal.SIGKILL,
+            r"a loader process died \(SIGKILL\); if memory ran out, lower data",
+        ),
+        (lambda: loaders()[0], signal.SIGSEGV, r"a loader process died \(SIGSEGV\)"),
+        (lambda: parent_of(loaders()[0]), signal.SIGKILL, r"a loader process died \(all of them have ended\)"),
+        (lambda: loaders()[0], signal.SIGSTOP, r"no scenes came .* in 3 s \(data.timeout_seconds\): it is stopped"),
     ],
-    ids=repr,
+    ids=["killed", "crashed", "all killed", "stopped"],
 )
-def test_however_the_death_of_a_worker_shows_it_is_an_error_for_people(
-    make_config: MakeConfig, monkeypatch: pytest.MonkeyPatch, error: Exception
+def test_what_goes_wrong_with_a_loader_process_is_an_error_for_people_and_new_ones_can_be_started(
+    make_config: MakeConfig,
+    batches: Generator[MicroBatch],
+    victim: Callable[[], int],
+    number: signal.Signals,
+    said: str,
 ) -> None:
-    monkeypatch.setattr(Broken, "error", error, raising=False)
-    monkeypatch.setattr("hifitse.mixing.loader.DataLoader", Broken)
+    before = loaders()
+    os.kill(victim(), number)
+    started = time.monotonic()
+    with pytest.raises(LoaderError, match=said):
+        # What was rendered ahead arrives still.
+        for _ in batches:
+            pass
+    assert time.monotonic() - started < 15
+    assert wait_for(lambda: not set(before) & set(loaders()), 5), "a stopped one is ended, too"
     config = make_config()
-    batches = training_batches(config, load_corpus(config).train, 0, 9)
-    assert next(batches) == "a batch"
-    with pytest.raises(DataError, match=DIED) as caught:
-        next(batches)
-    assert caught.value.__cause__ is error
-    assert (str(error) or type(error).__name__) in str(caught.value)
+    assert equal(train(make_config(data={"num_workers": 2})), train(config))
 
 
-def test_an_error_of_torch_that_is_no_death_stays_what_it_is(
-    make_config: MakeConfig, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(Broken, "error", RuntimeError("pin memory thread exited unexpectedly"), raising=False)
-    monkeypatch.setattr("hifitse.mixing.loader.DataLoader", Broken)
-    config = make_config()
-    with pytest.raises(RuntimeError, match="^pin memory thread"):
-        list(training_batches(config, load_corpus(config).train, 0, 9))
+def test_nothing_is_kept_in_shared_memory(batches: Generator[MicroBatch]) -> None:
+    next(batches)
+    for process in [os.getpid(), *children(os.getpid()), *loaders()]:
+        assert "/dev/shm" not in Path(f"/proc/{process}/maps").read_text()
 
 
 def test_signals_to_the_whole_group_reach_only_the_training_process(tmp_path: Path, demo_corpus: Path) -> None:

@@ -10,13 +10,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hifitse.audio.files import read_audio
+from hifitse.audio.levels import active_level
 from hifitse.audio.recording import Recording
 from hifitse.config.schema import Config
-from hifitse.corpus.corpus import Corpus, Pool, Speaker, load_corpus
+from hifitse.corpus.corpus import Corpus, Pool, Room, Speaker, load_corpus
 from hifitse.errors import DataError
 from hifitse.mixing.curriculum import SceneSettings, settings_at
-from hifitse.mixing.rendering import InaudibleError, Rendered, render, render_index
+from hifitse.mixing.rendering import Rendered, render, render_index
 from hifitse.mixing.scenes import Scene, Voice, draw_scene
+from hifitse.mixing.voices import InaudibleError
 
 MakeConfig = Callable[..., Config]
 QUIET = {"level_db": (-45, -35), "peak_limit": 1.0}
@@ -24,6 +26,10 @@ QUIET = {"level_db": (-45, -35), "peak_limit": 1.0}
 
 def level_db(samples: np.ndarray) -> float:
     return float(10 * np.log10(np.mean(samples.astype(np.float64) ** 2)))
+
+
+def speech_db(samples: np.ndarray, rate: int = 8000) -> float:
+    return float(20 * np.log10(active_level(samples, rate)))
 
 
 def render_at(config: Config, corpus: Corpus, index: int, step: int = 2) -> tuple[Scene, Rendered]:
@@ -37,9 +43,12 @@ def same(a: Rendered, b: Rendered) -> bool:
 
 
 RECORDINGS = tuple(Recording(f"/{n}.wav", f"{n}.wav", 16000, 16000 * (1 + n % 6)) for n in range(24))
-POOL = Pool(
-    tuple(Speaker(f"s{n}", RECORDINGS[4 * n : 4 * n + 2 + n % 3]) for n in range(6)), RECORDINGS[:5], RECORDINGS[:3]
+ROOMS = (
+    Room("one", RECORDINGS[:1]),
+    Room("few", RECORDINGS[1:4]),
+    Room("many", RECORDINGS[4:24]),
 )
+POOL = Pool(tuple(Speaker(f"s{n}", RECORDINGS[4 * n : 4 * n + 2 + n % 3]) for n in range(6)), RECORDINGS[:5], ROOMS)
 
 
 @st.composite
@@ -62,18 +71,33 @@ def mixing(draw: st.DrawFn) -> SceneSettings:
 
 
 @settings(max_examples=150, deadline=None)
-@given(scene_settings=mixing(), seed=st.integers(0, 9), index=st.integers(0, 10**9), attempt=st.integers(0, 3))
-def test_what_every_scene_holds(scene_settings: SceneSettings, seed: int, index: int, attempt: int) -> None:
+@given(
+    scene_settings=mixing(),
+    seed=st.integers(0, 9),
+    index=st.integers(0, 10**9),
+    attempt=st.lists(st.integers(0, 3), max_size=4),
+)
+def test_what_every_scene_holds(scene_settings: SceneSettings, seed: int, index: int, attempt: list[int]) -> None:
     segments = Config.model_fields["audio"].default
     scene = draw_scene(seed, "train", index, scene_settings, POOL, segments, attempt)
     assert scene == draw_scene(seed, "train", index, scene_settings, POOL, segments, attempt)
-    assert scene.present == draw_scene(seed, "train", index, scene_settings, POOL, segments, attempt + 1).present
+    again = draw_scene(seed, "train", index, scene_settings, POOL, segments, [number + 1 for number in attempt])
+    assert scene.present == again.present and scene.attempt[: len(attempt)] == tuple(attempt)[: len(scene.attempt)]
+    assert (scene.level_db, scene.room, scene.noise) == (again.level_db, again.room, again.noise)
     others = [interferer.voice.speaker for interferer in scene.interferers]
     assert scene.speaker not in others and len(set(others)) == len(others)
     assert scene_settings.num_interferers[0] <= len(others) <= scene_settings.num_interferers[1]
     assert (scene.target is not None) == scene.present
     reference = scene.reference.voice
     assert reference.speaker == scene.speaker
+    assert scene.present or scene.reference.kept, "no reference must not come to mean silence"
+    heard = [*([scene.target] if scene.target else []), *(interferer.voice for interferer in scene.interferers)]
+    rirs = [voice.rir for voice in heard]
+    if scene.room is None:
+        assert set(rirs) == {None}
+    else:
+        positions = next(room.positions for room in ROOMS if room.name == scene.room)
+        assert set(rirs) <= set(positions) and len(set(rirs)) >= min(len(rirs), len(positions))
     if scene.target is not None:
         assert scene.target.speaker == scene.speaker
         assert scene.target.recording != reference.recording
@@ -91,8 +115,11 @@ def test_draws_follow_their_ranges_and_shares(make_config: MakeConfig) -> None:
     scenes = [draw_scene(1, "train", n, settings_at(config, 10), POOL, config.audio) for n in range(2000)]
     voices = [interferer.voice for scene in scenes for interferer in scene.interferers]
     assert np.mean([voice.rir is not None for voice in voices]) == pytest.approx(0.25, abs=0.03)
+    for room in ROOMS:
+        assert np.mean([scene.room == room.name for scene in scenes]) == pytest.approx(0.25 / 3, abs=0.02)
     assert np.mean([scene.noise is not None for scene in scenes]) == pytest.approx(0.5, abs=0.04)
-    assert np.mean([scene.reference.kept for scene in scenes]) == pytest.approx(0.9, abs=0.03)
+    kept = [scene.reference.kept for scene in scenes if scene.present]
+    assert np.mean(kept) == pytest.approx(0.9, abs=0.03)
     assert np.mean([scene.present for scene in scenes]) == pytest.approx(0.7, abs=1e-9)
     for count in (1, 2, 3):
         assert np.mean([len(scene.interferers) == count for scene in scenes]) == pytest.approx(1 / 3, abs=0.04)
@@ -108,31 +135,43 @@ def test_measured_levels_are_the_drawn_ones(make_config: MakeConfig) -> None:
     corpus = load_corpus(config)
     for index in range(12):
         scene, rendered = render_at(config, corpus, index)
-        parts = {
-            interferer: render(replace(scene, interferers=(interferer,), noise=None), config.audio, config.mixing)
-            for interferer in scene.interferers
-        }
-        speech = rendered.target.astype(np.float64)
+        assert rendered.gain == 1
+        assert rendered.noise is not None and scene.noise is not None
+        others = rendered.voices[1:] if scene.present else rendered.voices
         if scene.present:
-            assert level_db(rendered.target) == pytest.approx(scene.level_db, abs=1e-3)
+            np.testing.assert_array_equal(rendered.target, rendered.voices[0])
+            assert speech_db(rendered.target) == pytest.approx(scene.level_db, abs=1e-3)
         else:
             assert not rendered.target.any()
-        for interferer, part in parts.items():
-            alone = part.mixture - part.target
-            assert scene.level_db - level_db(alone) == pytest.approx(interferer.sir_db, abs=0.01)
-            speech = speech + alone
-        assert scene.noise is not None
-        noise = rendered.mixture - speech
-        assert level_db(speech) - level_db(noise) == pytest.approx(scene.noise.snr_db, abs=0.05)
+        for interferer, voice in zip(scene.interferers, others, strict=True):
+            assert scene.level_db - speech_db(voice) == pytest.approx(interferer.sir_db, abs=1e-3)
+        speech = np.sum(rendered.voices, axis=0)
+        assert speech_db(speech) - level_db(rendered.noise) == pytest.approx(scene.noise.snr_db, abs=1e-3)
+        np.testing.assert_allclose(rendered.mixture, speech + rendered.noise, atol=1e-6)
         if scene.reference.kept:
             clean = replace(scene, reference=replace(scene.reference, noise=None))
             reference = render(clean, config.audio, config.mixing).reference
-            assert level_db(reference) == pytest.approx(scene.reference.level_db, abs=1e-3)
+            assert speech_db(reference) == pytest.approx(scene.reference.level_db, abs=1e-3)
             if scene.reference.noise is not None:
-                snr_db = level_db(reference) - level_db(rendered.reference - reference)
+                snr_db = speech_db(reference) - level_db(rendered.reference - reference)
                 assert snr_db == pytest.approx(scene.reference.noise.snr_db, abs=0.05)
         else:
             assert not rendered.reference.any()
+
+
+def test_a_voice_is_as_loud_whether_it_pauses_or_not(make_config: MakeConfig, tmp_path: Path) -> None:
+    speech = np.random.default_rng(0).uniform(-0.2, 0.2, 8000)
+    sf.write(tmp_path / "short.wav", speech, 8000, subtype="FLOAT")
+    sf.write(tmp_path / "long.wav", np.tile(speech, 2), 8000, subtype="FLOAT")
+    config = make_config(mixing=QUIET)
+    scene, _ = render_at(config, load_corpus(config), 0)
+    heard = []
+    for name, length in (("short", 8000), ("long", 16000)):
+        recording = Recording(str(tmp_path / f"{name}.wav"), name, 8000, length)
+        voice = Voice("s", recording, 0.0, 0.0, 1.0, None)
+        alone = render(replace(scene, target=voice, interferers=(), noise=None), config.audio, config.mixing)
+        heard.append(alone.target[:8000])
+    np.testing.assert_allclose(heard[0], heard[1], rtol=1e-5)
 
 
 def test_without_others_and_noise_the_mixture_is_the_target(make_config: MakeConfig) -> None:
@@ -218,7 +257,8 @@ def test_noise_is_looped_where_it_is_short_and_generated_where_there_is_none(
         noise = rendered.mixture - render(replace(scene, noise=None), config.audio, config.mixing).mixture
         assert np.isfinite(noise).all()
         if pool is short:
-            np.testing.assert_allclose(noise[:10000], noise[3000:13000], atol=1e-6)
+            turn = 3000 - 400  # cross-faded over 50 ms
+            np.testing.assert_allclose(noise[:10000], noise[turn : turn + 10000], atol=1e-6)
         else:
             spectrum = np.abs(np.fft.rfft(noise.astype(np.float64))) ** 2
             hertz = np.fft.rfftfreq(len(noise), 1 / 8000)
@@ -233,39 +273,47 @@ def test_silence_is_never_amplified(make_config: MakeConfig, tmp_path: Path) -> 
     sf.write(tmp_path / "silence.flac", np.zeros(64000), 8000)
     silence = Recording(str(tmp_path / "silence.flac"), "silence", 8000, 64000)
     config = make_config(mixing=QUIET)
-    corpus = load_corpus(config)
-    scene, rendered = render_at(config, corpus, 0)
-    assert scene.noise is not None
-    mute = tuple(
-        replace(interferer, voice=replace(interferer.voice, recording=silence, rir=None))
-        for interferer in scene.interferers
-    )
-    muted = replace(scene, interferers=mute, noise=replace(scene.noise, recording=silence))
-    quiet = render(muted, config.audio, config.mixing)
-    np.testing.assert_array_equal(quiet.mixture, rendered.target)
+    scene, rendered = render_at(config, load_corpus(config), 0)
+    assert scene.noise is not None and rendered.noise is not None and rendered.noise.any()
+    noiseless = replace(scene, noise=replace(scene.noise, recording=silence))
+    quiet = render(noiseless, config.audio, config.mixing)
+    np.testing.assert_array_equal(quiet.mixture, np.add.reduce(quiet.voices))
+    mute = replace(scene.interferers[0], voice=replace(scene.interferers[0].voice, recording=silence, rir=None))
+    with pytest.raises(InaudibleError, match=r"silence\.flac: speaker .* is above -60 dB for 0\.00 s") as caught:
+        render(replace(noiseless, interferers=(mute, *scene.interferers[1:])), config.audio, config.mixing)
+    assert caught.value.number == 1
+    # Where nothing has to be audible, a mixture still has to be.
+    anything = config.mixing.model_copy(update={"min_target_seconds": 0})
     with pytest.raises(InaudibleError, match="nothing is audible"):
-        render(replace(muted, target=None), config.audio, config.mixing)
+        render(replace(noiseless, target=None, interferers=(mute,)), config.audio, anything)
 
 
-def test_a_target_is_audible_or_drawn_again(make_config: MakeConfig, tmp_path: Path) -> None:
+def test_voices_are_audible_or_drawn_again_one_by_one(make_config: MakeConfig, tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
-    recordings = []
-    for number in range(4):
-        samples = np.zeros(160000)
-        samples[60000:120000] = rng.uniform(-0.3, 0.3, 60000)  # 20 s, most of it silence
-        sf.write(tmp_path / f"{number}.flac", samples, 8000)
-        recordings.append(Recording(str(tmp_path / f"{number}.flac"), f"{number}", 8000, 160000))
-    pool = Pool((Speaker("a", tuple(recordings)), Speaker("b", tuple(recordings))), (), ())
-    config = make_config(mixing={"num_interferers": (1, 1), "reference_dropout": 0})
+    speakers = []
+    for speaker in "abc":
+        recordings = []
+        for number in range(3):
+            # 20 s of room noise at -70 dB, in which somebody speaks for 5 s.
+            samples = 10**-3.5 * rng.standard_normal(160000)
+            samples[60000:100000] += rng.uniform(-0.3, 0.3, 40000)
+            path = tmp_path / f"{speaker}{number}.wav"
+            sf.write(path, samples, 8000, subtype="FLOAT")
+            recordings.append(Recording(str(path), path.name, 8000, 160000))
+        speakers.append(Speaker(speaker, tuple(recordings)))
+    pool = Pool(tuple(speakers), (), ())
+    config = make_config(mixing={"num_interferers": (2, 2), "reference_dropout": 0, "sir_db": (0, 0)})
     attempts = []
-    for index in range(20):
-        scene, rendered = render_index(0, "t", index, settings_at(config, 0), pool, config.audio, config.mixing)
+    for index in range(25):
+        scene, rendered = render_index(0, "t", index, settings_at(config, 2), pool, config.audio, config.mixing)
         attempts.append(scene.attempt)
-        for samples in (rendered.target, rendered.reference):
-            assert np.count_nonzero(samples) >= 0.45 * 8000
-        again, same_audio = render_index(0, "t", index, settings_at(config, 0), pool, config.audio, config.mixing)
+        # Room noise is Gaussian and flat in time; amplified to the level of speech, it would have no quiet frames.
+        for samples in (*rendered.voices, rendered.reference):
+            assert np.count_nonzero(np.abs(samples) > 10 ** (-35 / 20)) > 0.2 * 4000
+        again, same_audio = render_index(0, "t", index, settings_at(config, 2), pool, config.audio, config.mixing)
         assert again == scene and same(same_audio, rendered)
-    assert max(attempts) > 0
+    assert all(max(attempt[voice] for attempt in attempts) > 0 for voice in range(3))
+    assert max(max(attempt) for attempt in attempts) < 100
 
 
 def test_speakers_who_are_never_audible_are_named(make_config: MakeConfig, tmp_path: Path) -> None:
@@ -281,6 +329,7 @@ def test_a_silent_impulse_response_is_named(make_config: MakeConfig, tmp_path: P
     sf.write(tmp_path / "rir.wav", np.zeros(800), 8000)
     config = make_config(mixing={"rir_probability": 1})
     corpus = load_corpus(config)
-    pool = replace(corpus.train, rirs=(Recording(str(tmp_path / "rir.wav"), "rir", 8000, 800),))
+    room = Room("room", (Recording(str(tmp_path / "rir.wav"), "rir", 8000, 800),))
+    pool = replace(corpus.train, rooms=(room,))
     with pytest.raises(DataError, match=r"rir\.wav: this impulse response is digital silence"):
         render_index(0, "t", 0, settings_at(config, 0), pool, config.audio, config.mixing)

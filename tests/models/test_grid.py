@@ -193,3 +193,34 @@ def test_other_sample_rates_with_generated_bands(n_fft: int, window: int, hop: i
     config = GridConfig(kind="grid", stft=stft, bands=bands, feature_dim=4, lstm_hidden=4, num_blocks=1, reinject_at=())
     model, mixture = build_model(config, 48000), noise(1, 1600)
     torch.testing.assert_close(model(mixture, noise(1, 1600, seed=1)), mixture, rtol=0, atol=1e-3)
+
+
+def normalizing() -> nn.Module:
+    return stirred(SMALL.model_copy(update={"normalize_level": True}))
+
+
+@pytest.mark.parametrize("gain", [1e-3, 0.25, 64.0])
+def test_with_normalized_levels_the_output_follows_the_gain_of_the_mixture_alone(gain: float) -> None:
+    model, mixture, reference = normalizing(), noise(2, 2000), noise(2, 1500, seed=1)
+    estimate = model(mixture, reference)
+    torch.testing.assert_close(model(gain * mixture, reference), gain * estimate, rtol=1e-3, atol=gain * 1e-5)
+    torch.testing.assert_close(model(mixture, gain * reference), estimate, rtol=1e-3, atol=1e-5)
+    if gain < 0.01:
+        without = stirred()
+        change = without(gain * mixture, reference) - gain * without(mixture, reference)
+        assert change.norm() > 0.01 * gain * estimate.norm(), "nothing to normalize: the network sees no levels"
+
+
+def test_normalizing_keeps_silence_and_the_absent_reference() -> None:
+    model, silent = normalizing(), torch.zeros(1, 2000)
+    assert not model(silent, noise(1, 1500, seed=1)).any()
+    assert torch.isfinite(model(noise(1, 2000), silent)).all()
+    plain = stirred()
+    mixture = noise(1, 2000)
+    mixture /= mixture.square().mean().sqrt()
+    torch.testing.assert_close(model(mixture, silent), plain(mixture, silent), rtol=1e-4, atol=1e-5)
+
+
+def test_normalizing_has_no_weights_and_is_off_unless_asked_for() -> None:
+    assert not GridConfig(kind="grid").normalize_level
+    assert normalizing().state_dict().keys() == stirred().state_dict().keys()

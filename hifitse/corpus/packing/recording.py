@@ -85,7 +85,12 @@ def _blocks(job: Job) -> Iterator[Samples]:
     recording, size = job.recording, _BLOCK_SECONDS * job.sample_rate
     for start in range(0, job.num_samples, size):
         yield read_audio(
-            recording.path, job.sample_rate, start / job.sample_rate, size, changed_ns=recording.changed_ns
+            recording.path,
+            job.sample_rate,
+            start / job.sample_rate,
+            size,
+            changed_ns=recording.changed_ns,
+            channel=recording.channel,
         )
 
 

@@ -1,0 +1,27 @@
+"""Results on other scenes are never compared: what changes the sound of the validation scenes changes their digest."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+
+from hifitse.config.schema import Config
+from hifitse.evaluation import validation
+from hifitse.experiment import Experiment
+
+
+def test_the_digest_knows_the_recipe_the_channel_and_the_target(
+    make_config: Callable[..., Config], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def digest(**sections: object) -> str:
+        return validation.scenes_digest(Experiment.build(make_config(**sections), torch.device("cpu")))
+
+    found = [
+        digest(),
+        digest(data={"channel": 1}),
+        digest(mixing={"target": "dry"}),
+        digest(mixing={"level_db": (-9, -8)}),
+    ]
+    assert digest(data={"num_workers": 3}, seed=5) == found[0]
+    monkeypatch.setattr(validation, "RECIPE_VERSION", validation.RECIPE_VERSION + 1)
+    assert len({*found, digest()}) == 5
