@@ -23,7 +23,7 @@ from hifitse.experiment import Experiment
 from hifitse.runs.events import EventLog
 from hifitse.runs.run import Run
 from hifitse.storage import JsonLog
-from hifitse.training.saver import Saver
+from hifitse.training.saving.saver import Saver
 from hifitse.training.state import TrainState, header, new_state, to_tensors
 
 CONFIG = Path(__file__).parents[1] / "configs" / "hifi_tse.yaml"

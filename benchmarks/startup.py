@@ -15,7 +15,7 @@ from pathlib import Path
 
 from full_model import machine
 
-from hifitse.cli import COMMANDS
+from hifitse.commands._app import COMMANDS
 
 BARE = f"""
 import typer

@@ -1,117 +1,120 @@
-"""The command line: names to modules, each loaded when its command is called, so that --help is fast."""
+"""The command line as a process: how it begins, and how it ends, with one line and an exit code, whatever happens."""
 
-import importlib
+import contextlib
 import os
 import sys
 import time
-from typing import Any, NoReturn
+from collections.abc import Callable
 
-import typer
-from typer.core import TyperCommand
-
-from hifitse import console
-from hifitse.commands._help import Group
-from hifitse.distributed.signals import ending_in_order
-from hifitse.errors import HifitseError, Interrupted
+from hifitse.distributed import signals
+from hifitse.distributed.environment import read_place
+from hifitse.distributed.lifetime import end_with_launcher
+from hifitse.errors import HifitseError, Interrupted, UsageError
 
 _MAIN_RANK_SECONDS = 3
 """How long another rank waits with its complaint."""
 
-COMMANDS = {
-    "init": "Write a commented configuration to start from.",
-    "smoke": "Check a configuration, or a resume, in a few steps before GPU weeks are spent on it.",
-    "train": "Start a new run: train through all phases, validate, save checkpoints.",
-    "resume": "Continue a run from its newest checkpoint or from an older one.",
-    "validate": "Measure a checkpoint on the fixed validation scenes.",
-    "select-best": "Rank the validated checkpoints of a run and point `best` at the winner.",
-    "extract": "Extract the reference speaker's voice from a mixture.",
-    "export": "Write a model into one file, for use on any machine.",
-    "import": "Start a run from a checkpoint of the original HiFi-TSE script.",
-    "runs": "List the runs, pin their checkpoints, restore archived branches.",
-    "data": "Count, listen to and convert what the model hears.",
-    "config": "Show the configuration, or its JSON Schema.",
-}
-"""Name and first line of the help of every command; a test compares the line with the module's own."""
-_MODULES = {"import": "import_checkpoint"}
-"""Where the name of the module is not that of the command."""
-
-
-class _LazyGroup(Group):
-    """Knows names and first lines of help; the module of a command is imported when the command is called."""
-
-    def __init__(self, **settings: Any) -> None:
-        super().__init__(**settings)
-        self.commands = {name: TyperCommand(name, help=line) for name, line in COMMANDS.items()}
-
-    def list_commands(self, ctx: Any) -> list[str]:
-        return list(COMMANDS)
-
-    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        name, _, rest = super().resolve_command(ctx, args)
-        return name, load_command(str(name)), rest
-
-
-def load_command(name: str) -> Any:
-    """Return the command or group of that name, from its module."""
-    module = importlib.import_module(f"hifitse.commands.{_MODULES.get(name, name.replace('-', '_'))}")
-    command = typer.main.get_command(module.app)
-    command.name = name
-    return command
-
-
-app = typer.Typer(
-    cls=_LazyGroup,
-    name="hifitse",
-    help="Train target speaker extraction models, and keep the training honest.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    rich_markup_mode="rich",
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-
-
-def _print_version(wanted: bool) -> None:
-    if wanted:
-        from hifitse import __version__
-
-        console.print_line(__version__)
-        raise typer.Exit
-
-
-@app.callback()
-def options(
-    version: bool = typer.Option(False, "--version", callback=_print_version, is_eager=True, help="Print the version."),
-) -> None:
-    """Train target speaker extraction models, and keep the training honest."""
-
 
 def main() -> None:
-    """Run the command line; an error that a person can fix ends it with one line and its exit code."""
-    console.begin()
-    rank = int(os.environ.get("RANK", "0"))
-    if rank:
-        console.mute()
+    """Run the command line, and exit."""
+    # Before anything that takes time to import.
+    signals.end_in_order()
     try:
-        with ending_in_order():
-            app()
+        code = _main()
+    except signals.SignalReceived as received:
+        # Before the command began, or while its end was being told.
+        code = received.exit_code
+        with contextlib.suppress(OSError):
+            os.write(2, b"interrupted\n")
+    signals.ignore_signals()
+    if _rank() is not None:
+        # An orderly end takes down torch's connections while threads still use them, and that may abort.
+        os._exit(code)
+    sys.exit(code)
+
+
+def _main() -> int:
+    from hifitse import console
+
+    _open_missing_streams()
+    with console.lasting_streams():
+        rank = _rank()
+        if rank is not None:
+            end_with_launcher()
+        if rank:
+            console.mute()
+        return _run(rank or 0)
+
+
+def _open_missing_streams() -> None:
+    """Let no file of ours get the number of a standard stream that the caller has closed: others write to that."""
+    for descriptor in (0, 1, 2):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+    sys.stdout, sys.stderr = (stream or open(os.devnull, "w") for stream in (sys.stdout, sys.stderr))
+
+
+def _rank() -> int | None:
+    """Return the number of this process among its ranks, None if it is alone."""
+    try:
+        place = read_place()
+    except UsageError:
+        # A command that trains is going to complain.
+        return None
+    return place.rank if place.size > 1 else None
+
+
+def _run(rank: int) -> int:
+    """Run a command and return its exit code; an error is one line."""
+    from hifitse import console
+    from hifitse.commands._app import app
+    from hifitse.commands._traceback import internal_error, note_run
+
+    console.begin()
+    note_run(None)
+    try:
+        code = _exit_code(app)
+        sys.stdout.flush()
+        return code
+    except signals.SignalReceived as received:
+        console.info("interrupted")
+        return received.exit_code
     except Interrupted as error:
         console.info(str(error))
-        sys.exit(error.exit_code)
+        return error.exit_code
     except HifitseError as error:
-        _fail(str(error), error.exit_code, rank)
-    except OSError as error:
-        # A folder that cannot be written, a full disk: the system's own words name it best.
-        _fail(f"{error.filename or 'the file system'}: {error.strerror or error}", 1, rank)
-    except KeyboardInterrupt:
-        console.info("interrupted")
-        sys.exit(130)
+        return _fail(str(error), error.exit_code, rank)
+    except BrokenPipeError:
+        # Who reads stdout has seen enough.
+        return 1
+    except Exception as error:
+        if code_of_signal := signals.ending_exit_code():
+            # Something made another error of what the signal raised.
+            console.info("interrupted")
+            return code_of_signal
+        if isinstance(error, OSError) and error.filename is not None:
+            # A folder that cannot be written, a full disk: the system's own words name it best.
+            return _fail(f"{error.filename}: {error.strerror}", 1, rank)
+        return _fail(internal_error(error), 1, rank)
 
 
-def _fail(message: str, code: int, rank: int) -> NoReturn:
+def _exit_code(app: Callable[[], object]) -> int:
+    try:
+        app()
+    except SystemExit as ended:
+        return ended.code if isinstance(ended.code, int) else int(ended.code is not None)
+    return 0
+
+
+def _fail(message: str, code: int, rank: int) -> int:
+    from hifitse import console
+
     if rank:
         # What went wrong here may have gone wrong on the main rank, too: then the launcher ends this one meanwhile.
         time.sleep(_MAIN_RANK_SECONDS)
         sys.stderr.write(f"error of rank {rank}: {message}\n")
     elif message:
         console.fail(message, code)
-    sys.exit(code)
+    return code

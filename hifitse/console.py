@@ -1,8 +1,12 @@
 """Two consoles: data goes to stdout, everything said to people goes to stderr."""
 
+import contextlib
+import io
 import json
+import os
 import sys
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, TextIO
 
 from rich.console import Console
 from rich.markup import escape
@@ -37,7 +41,63 @@ def fail(message: str, exit_code: int) -> None:
     """Say why a command ends; with ``--json`` also on stdout, unless the result stands there already."""
     _to_err(f"[bold red]error:[/] {escape(clean(message))}")
     if "--json" in sys.argv and not _printed_json:
-        print_json({"error": message, "exit_code": exit_code})
+        with contextlib.suppress(OSError):
+            print_json({"error": message, "exit_code": exit_code})
+            sys.stdout.flush()
+
+
+def urgent(message: str) -> None:
+    """Tell the user something from within a signal handler, where a print may have been cut off."""
+    if not err.quiet:
+        with contextlib.suppress(OSError):
+            os.write(2, f"{message}\n".encode())
+
+
+class _Stdout(io.FileIO):
+    """Standard output, whose errors name it."""
+
+    def write(self, data: Any) -> int:
+        try:
+            return super().write(data)
+        except OSError as error:
+            error.filename = "stdout"
+            raise
+
+
+class _Stderr(io.FileIO):
+    """Standard error as long as it can be written; what it does not take is dropped."""
+
+    def write(self, data: Any) -> int:
+        try:
+            return super().write(data) or len(data)
+        except OSError:
+            return len(data)
+
+
+@contextlib.contextmanager
+def lasting_streams() -> Iterator[None]:
+    """Inside, no disk that is full, pipe that is closed or terminal that is gone ends what writes to stderr."""
+    before = sys.stdout, sys.stderr
+    sys.stdout, sys.stderr = _reopened(sys.stdout, _Stdout), _reopened(sys.stderr, _Stderr)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            sys.stdout.flush()
+        sys.stdout, sys.stderr = before
+
+
+def _reopened(stream: TextIO, raw: type[io.FileIO]) -> TextIO:
+    try:
+        descriptor = stream.fileno()
+    except (OSError, ValueError):
+        # A notebook or a test keeps what is written.
+        return stream
+    with contextlib.suppress(OSError):
+        stream.flush()
+    buffered = io.BufferedWriter(raw(descriptor, "w", closefd=False))
+    is_lines = stream is sys.stderr or stream.isatty()
+    return io.TextIOWrapper(buffered, stream.encoding, stream.errors, line_buffering=is_lines)
 
 
 def clean(text: str) -> str:

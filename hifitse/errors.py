@@ -4,6 +4,7 @@ HifitseError            1
 ├── UsageError          2
 │   └── ConfigError     2
 ├── DataError           1
+├── LoaderError         1
 ├── CheckpointError     1
 ├── RecordError         1
 ├── StoppedError        3
@@ -33,6 +34,10 @@ class DataError(HifitseError):
     """A corpus or an audio file cannot be used."""
 
 
+class LoaderError(HifitseError):
+    """A loader process died or is stuck. What it was asked for can be asked for again."""
+
+
 class CheckpointError(HifitseError):
     """A checkpoint is missing, damaged or does not fit."""
 
@@ -53,6 +58,7 @@ class Interrupted(HifitseError):
     def __init__(self, message: str, signal_number: int) -> None:
         # Both of them, so that it can be sent to other ranks.
         super().__init__(message, signal_number)
+        self.signal_number = signal_number
         self.exit_code = self.code_of(signal_number)
 
     def __str__(self) -> str:
@@ -60,5 +66,14 @@ class Interrupted(HifitseError):
 
     @staticmethod
     def code_of(signal_number: int) -> int:
-        """Return 130 for SIGINT, else 143: SIGUSR1, which batch systems send ahead of the end, counts as SIGTERM."""
+        """Return 130 for SIGINT, else 143: what terminals and batch systems send ahead of the end counts as SIGTERM."""
         return 130 if signal_number == signal.SIGINT else 143
+
+
+def reason(error: Exception) -> str:
+    """Return on one line why something could not be read."""
+    if details := getattr(error, "errors", None):
+        # One of pydantic's.
+        first = details()[0]
+        return ": ".join([*map(str, first["loc"]), first["msg"]])
+    return getattr(error, "strerror", None) or str(error)

@@ -1,6 +1,7 @@
 """An experiment: the parts that train, validate and smoke share, each built once from the config."""
 
 import contextlib
+import getpass
 import os
 from collections.abc import Generator
 from dataclasses import dataclass
@@ -35,6 +36,11 @@ class Experiment:
         Raises:
             UsageError: there are more ranks than GPUs, or than scenes in a step.
         """
+        try:
+            getpass.getuser()
+        except (KeyError, OSError):
+            # Torch names a cache folder after the user, and cannot without a name; containers may know none.
+            os.environ["LOGNAME"] = str(os.getuid())
         ranks, device = connect(device)
         if config.train.batch_size < ranks.size:
             raise UsageError(f"train.batch_size {config.train.batch_size} is below the number of ranks, {ranks.size}")
@@ -53,9 +59,12 @@ class Experiment:
 
     @property
     def environment(self) -> dict[str, Any]:
-        """What an exact resume has to share: version of torch, device, number of ranks."""
+        """What an exact resume has to share: version of torch, device, ranks, and what sums are split by."""
         device = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else self.device.type
-        return {"torch": str(torch.__version__), "device": device, "ranks": self.ranks.size}
+        shared = {"torch": str(torch.__version__), "device": device, "ranks": self.ranks.size}
+        if self.device.type == "cpu":
+            shared["train.cpu_threads"] = torch.get_num_threads()
+        return shared | {"train.micro_batch_size": self.config.train.micro_batch_size}
 
     def autocast(self) -> contextlib.AbstractContextManager[object]:
         """Return the context in which the model runs."""

@@ -4,8 +4,9 @@ The command line runs in this process mostly: starting Python and torch each tim
 """
 
 import shutil
+import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import pytest
 
 from hifitse.cli import main
 from hifitse.config.schema import Config
+from hifitse.distributed.signals import SIGNALS
 from tests.helpers import DEMO_CORPUS, TINY, Cli, Outcome, fill_group
 
 
@@ -109,3 +111,22 @@ def _trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def trained(_trained: Path, tmp_path: Path) -> Path:
     """A finished tiny run, free to change: 12 steps, checkpoints every 2, validations every 4."""
     return Path(shutil.copytree(_trained, tmp_path / "trained"))
+
+
+_HANDLERS = {number: signal.getsignal(number) for number in SIGNALS} | {
+    # Under nohup it is ignored, and would be in processes that tests start.
+    signal.SIGHUP: signal.SIG_DFL
+}
+
+
+@pytest.fixture(autouse=True)
+def signal_handlers() -> Iterator[None]:
+    """The command line is the end of a process, so it leaves signals as it needs them."""
+    _set_handlers()
+    yield
+    _set_handlers()
+
+
+def _set_handlers() -> None:
+    for number, handler in _HANDLERS.items():
+        signal.signal(number, handler)

@@ -7,11 +7,16 @@ import typer
 from rich.markup import escape
 from typer.core import TyperCommand, TyperGroup
 
+from hifitse.console import clean
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 
 class Command(TyperCommand):
     """A command in whose help a flag is ``--json``, not ``--json <bool>``."""
+
+    def make_context(self, *arguments: Any, **settings: Any) -> Any:
+        return _told(super().make_context, *arguments, **settings)
 
     def get_params(self, ctx: Any) -> list[Any]:
         return _without_flag_types(super().get_params(ctx))
@@ -20,8 +25,21 @@ class Command(TyperCommand):
 class Group(TyperGroup):
     """The same for a group of commands."""
 
+    def make_context(self, *arguments: Any, **settings: Any) -> Any:
+        return _told(super().make_context, *arguments, **settings)
+
     def get_params(self, ctx: Any) -> list[Any]:
         return _without_flag_types(super().get_params(ctx))
+
+
+def _told(parse: Callable[..., Any], *arguments: Any, **settings: Any) -> Any:
+    """Parse; what was typed wrongly is quoted as all text is, so that it cannot steer a terminal."""
+    try:
+        return parse(*arguments, **settings)
+    except Exception as error:
+        if isinstance(message := getattr(error, "message", None), str):
+            vars(error)["message"] = clean(message)
+        raise
 
 
 def _without_flag_types(params: list[Any]) -> list[Any]:

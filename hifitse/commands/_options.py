@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from hifitse.commands import _complete
+from hifitse.config.section import MAX_STEP
 
 ConfigOption = Annotated[
     Path | None,
@@ -55,13 +56,20 @@ ResetOption = Annotated[
 ]
 StopAtOption = Annotated[
     int | None,
-    typer.Option("--stop-at", metavar="STEP", help="End there with the state saved; the schedule is untouched."),
+    typer.Option(
+        "--stop-at",
+        min=1,
+        max=MAX_STEP,
+        metavar="STEP",
+        help="End there with the state saved; the schedule is untouched.",
+    ),
 ]
 UnsafeOption = Annotated[
     bool, typer.Option("--allow-unsafe-objective", help="Train even if the audit of the objective fails.")
 ]
 DeviceOption = Annotated[str, typer.Option("--device", metavar="DEVICE", help="auto, cpu, cuda or cuda:N.")]
 RanksOption = Annotated[
-    int, typer.Option("--ranks", min=1, metavar="N", help="Train in N processes, one for each GPU of this machine.")
+    int,
+    typer.Option("--ranks", min=1, max=64, metavar="N", help="Train in N processes, one for each GPU of this machine."),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Write the result to stdout as JSON.")]

@@ -1,13 +1,15 @@
 """From the shared options to a configuration, a run, a checkpoint and an experiment."""
 
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hifitse.commands._traceback import note_run
 from hifitse.config.files import find_config, load_config
 from hifitse.config.schema import Config
-from hifitse.console import err, info, warn
+from hifitse.console import cell, err, info, warn
 from hifitse.errors import UsageError
 from hifitse.runs.checkpoint_ref import CheckpointRef
 from hifitse.runs.run import RUNS, Run, find_runs
@@ -34,12 +36,20 @@ def resolve(config: Path | None, run: str | None, overrides: list[str] | None) -
             f"{Path.cwd()}: no configuration here ({' or '.join(map(str, _DEFAULTS))}); hifitse init writes one, "
             f"--config FILE names another, {other}"
         )
+    if config is not None:
+        config = find_config(config)
     found = Run.named(run if run is not None else (config or default or _DEFAULTS[0]).stem)
+    note_run(found.path)
     if config is None and run is not None and found.config_path.exists():
         config = found.config_path
+    elif config is None and run is not None and found.exists():
+        last = found.checkpoint_path(found.checkpoint_steps()[-1])
+        raise UsageError(
+            f"{found.config_path}: is missing; name the configuration with --config FILE, or go on with the one that a "
+            f"checkpoint brings: hifitse resume --from {shlex.quote(str(last))} --as NAME"
+        )
     elif config is None and default is None:
         found.require()
-        raise UsageError(f"{found.config_path}: is missing; name another configuration with --config FILE")
     return load_config(find_config(config or default or _DEFAULTS[0]), overrides or ()), found
 
 
@@ -69,7 +79,7 @@ def progress_bar() -> Iterator["Progress"]:
 
         def progress(done: int, total: int, description: str) -> None:
             if description not in tasks:
-                tasks[description] = bar.add_task(description)
+                tasks[description] = bar.add_task(cell(description))
             bar.update(tasks[description], completed=done, total=total)
 
         yield progress
@@ -83,4 +93,6 @@ def build_experiment(config: Config, device: str) -> "Experiment":
         experiment = Experiment.build(config, pick_device(device), progress)
     for note in experiment.corpus.notes:
         info(f"note: {note}")
+    for warning in experiment.corpus.warnings:
+        warn(warning)
     return experiment

@@ -6,6 +6,7 @@ from pathlib import Path
 from rich.table import Table
 
 from hifitse.console import cell, out, print_line
+from hifitse.corpus.bandwidth import BandStats
 from hifitse.corpus.stats import CorpusStats, SplitStats
 from hifitse.metrics import METRICS
 
@@ -65,10 +66,25 @@ def corpus_table(rows: Sequence[CorpusStats], totals: Sequence[CorpusStats]) -> 
 def split_table(parts: Mapping[str, SplitStats]) -> None:
     """Print what is for training and what is held out."""
     table = new_table("split")
-    for column in ("speakers", "recordings", "hours", "noises", "rooms"):
+    for column in ("speakers", "recordings", "hours", "noises", "rooms", "positions"):
         table.add_column(column, justify="right")
     for name, part in parts.items():
-        figures = (part.speakers, part.recordings, f"{part.hours:,.2f}", part.noises, part.rirs)
+        figures = (part.speakers, part.recordings, f"{part.hours:,.2f}", part.noises, part.rooms, part.rirs)
         table.add_row(name.replace("_", " "), *map(str, figures))
     out.print()
+    out.print(table)
+
+
+def band_table(bands: Mapping[str, Mapping[str, BandStats]]) -> None:
+    """Print how much of the energy of each split's recordings is in the upper parts of the model's band."""
+    edges = next((list(stats.share_above_db) for kinds in bands.values() for stats in kinds.values()), [])
+    table = new_table("split", "kind", "measured")
+    for edge in edges:
+        table.add_column(f"above {edge / 1000:.3g} kHz", justify="right", no_wrap=True)
+    for split, kinds in bands.items():
+        for kind, stats in kinds.items():
+            shares = (f"{share:.0f} dB" for share in stats.share_above_db.values())
+            table.add_row(split.replace("_", " "), kind, str(stats.recordings), *shares)
+    out.print()
+    print_line("share of the energy in the upper parts of the model's band")
     out.print(table)

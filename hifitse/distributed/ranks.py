@@ -5,7 +5,6 @@ gradients, whatever share of its scenes each of them has. Rank 0, the main one, 
 """
 
 import atexit
-import os
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,7 +15,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from hifitse.errors import HifitseError, UsageError
+from hifitse.distributed.environment import read_place
+from hifitse.errors import HifitseError, Interrupted, UsageError
 
 T = TypeVar("T")
 _LONG = timedelta(hours=12)
@@ -86,7 +86,8 @@ class Ranks:
             memory_remedy: what to do if memory runs out.
 
         Raises:
-            HifitseError: it failed, here or on another rank; an error of the device, too, that surfaced here.
+            HifitseError: it failed, here or on another rank; an error of the device, too, that surfaced here. All
+                ranks raise the same one, so that all of them can do the same about it.
         """
         failed: HifitseError | None = None
         try:
@@ -94,13 +95,17 @@ class Ranks:
         except HifitseError as error:
             failed = error
         except (RuntimeError, MemoryError) as error:
-            reason = f"{str(error) or type(error).__name__} (events.jsonl has the traceback)"
+            where = "events.jsonl has the traceback" if self.is_main else f"on rank {self.rank}"
+            reason = f"{str(error) or type(error).__name__} ({where})"
             if isinstance(error, MemoryError | torch.OutOfMemoryError) or "allocate memory" in str(error):
                 reason = f"out of memory{_peak_memory()}; {memory_remedy}"
             failed = HifitseError(f"{what} cannot be done: {reason}")
             failed.__cause__ = error
         if self.all_reduce_max(int(failed is not None)):
-            raise failed or HifitseError(f"another rank cannot do {what}")
+            errors = [error for error in self.all_gather(failed) if error]
+            first = next((error for error in errors if isinstance(error, Interrupted)), errors[0])
+            # The own one still knows its cause.
+            raise failed if failed and str(failed) == str(first) else first
 
     def on_main(self, action: Callable[[], T]) -> T:
         """Let the main rank alone do something; every rank returns its result, or raises its error."""
@@ -128,19 +133,18 @@ def connect(device: torch.device) -> tuple[Ranks, torch.device]:
     """Join the ranks that torchrun or ``--ranks`` started, if any did; return them with this rank's device.
 
     Raises:
-        UsageError: there are fewer GPUs on this machine than ranks.
+        UsageError: there are fewer GPUs on this machine than ranks, or the environment is that of half a rank.
     """
-    size = int(os.environ.get("WORLD_SIZE", "1"))
-    if size == 1:
+    place = read_place()
+    if place.size == 1:
         return Ranks(), device
     if device.type == "cuda":
-        local = int(os.environ["LOCAL_RANK"])
-        if local >= torch.cuda.device_count():
+        if place.local_rank >= torch.cuda.device_count():
             raise UsageError(
-                f"rank {local} of this machine has no GPU of its own, there are {torch.cuda.device_count()}; "
-                "start fewer ranks, or use --device cpu"
+                f"rank {place.local_rank} of this machine has no GPU of its own, there are "
+                f"{torch.cuda.device_count()}; start fewer ranks, or use --device cpu"
             )
-        device = torch.device("cuda", local)
+        device = torch.device("cuda", place.local_rank)
     if not dist.is_initialized():
         with _connected():
             if device.type == "cuda":
@@ -149,7 +153,7 @@ def connect(device: torch.device) -> tuple[Ranks, torch.device]:
                 dist.init_process_group("gloo", timeout=_LONG)
         # Threads that are still connected when the interpreter ends would abort the process.
         atexit.register(dist.destroy_process_group)
-    return Ranks(dist.get_rank(), size, dist.new_group(backend="gloo", timeout=_LONG)), device
+    return Ranks(place.rank, place.size, dist.new_group(backend="gloo", timeout=_LONG)), device
 
 
 def _peak_memory() -> str:

@@ -1,26 +1,22 @@
 """Loader processes render micro-batches ahead of the training; how many there are changes nothing but speed."""
 
-import multiprocessing
-import signal
-import warnings
-from collections.abc import Generator, Iterator
+import contextlib
+from collections.abc import Generator
 from dataclasses import dataclass
-from multiprocessing import forkserver, resource_tracker
-from multiprocessing.context import BaseContext
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset, Sampler
 
 from hifitse.audio.cache import DecodedRecordings
 from hifitse.config.schema import Config
 from hifitse.corpus.corpus import Pool
 from hifitse.distributed.ranks import Ranks
-from hifitse.distributed.signals import SIGNALS
 from hifitse.errors import DataError, HifitseError
 from hifitse.mixing.batch import MicroBatch, step_indices
 from hifitse.mixing.curriculum import SceneSettings, is_absent, settings_at, validation_settings
+from hifitse.mixing.fork_server import Failure, Item, Job
 from hifitse.mixing.rendering import render_index
+from hifitse.mixing.workers import render
 
 ALONE = Ranks()
 TRAIN_PURPOSE = "train"
@@ -40,7 +36,8 @@ def training_batches(
         pinned: put them into page-locked memory, for a GPU.
 
     Raises:
-        HifitseError: a scene cannot be rendered, or a loader process died.
+        HifitseError: a scene cannot be rendered.
+        LoaderError: a loader process died, or is stuck.
     """
     per_step = -(-len(ranks.shard(range(config.train.batch_size))) // config.train.micro_batch_size)
     items = _Items(range(start_step, stop_step), range(per_step))
@@ -55,7 +52,8 @@ def validation_batches(
     Ranks take turns, batch by batch: each batch is the same as in a single process, and so is what comes of it.
 
     Raises:
-        HifitseError: a scene cannot be rendered, or a loader process died.
+        HifitseError: a scene cannot be rendered.
+        LoaderError: a loader process died, or is stuck.
     """
     items = _Items(range(1), range(ranks.rank, num_validation_batches(config), ranks.size))
     return _batches(_ValidationScenes(config, pool, ranks), items, config, pinned)
@@ -66,19 +64,7 @@ def num_validation_batches(config: Config) -> int:
     return -(-config.validation.num_scenes // config.validation.batch_size)
 
 
-Item = tuple[int, int]
-"""Step and number of the micro-batch."""
-
-
-@dataclass(frozen=True)
-class _Failure:
-    """An error on its way to the consumer; the loader would wrap it in a traceback."""
-
-    kind: type[HifitseError]
-    message: str
-
-
-class _Scenes(Dataset[MicroBatch | _Failure]):
+class _Scenes:
     """Renders micro-batches by (step, number); pickled once into each loader process."""
 
     def __init__(self, config: Config, pool: Pool, ranks: Ranks) -> None:
@@ -92,7 +78,7 @@ class _Scenes(Dataset[MicroBatch | _Failure]):
         """Return seed, purpose, settings, scene indices, and whether the item is the last of its step."""
         raise NotImplementedError
 
-    def __getitem__(self, item: Item) -> MicroBatch | _Failure:
+    def __getitem__(self, item: Item) -> MicroBatch | Failure:
         seed, purpose, settings, indices, is_last = self.scenes_of(item)
         config = self.config
         try:
@@ -101,10 +87,10 @@ class _Scenes(Dataset[MicroBatch | _Failure]):
                 for index in indices
             ]
         except HifitseError as error:
-            return _Failure(type(error), str(error))
-        except (ArithmeticError, LookupError, MemoryError, OSError, RuntimeError, TypeError, ValueError) as error:
+            return Failure(type(error), str(error))
+        except Exception as error:
             # Whatever an odd file makes a library say: the training saves its steps before it ends.
-            return _Failure(DataError, f"scenes {indices.start} to {indices.stop - 1} cannot be rendered: {error!r}")
+            return Failure(DataError, f"scenes {indices.start} to {indices.stop - 1} cannot be rendered: {error!r}")
         return MicroBatch(
             step=item[0],
             number=item[1],
@@ -138,71 +124,35 @@ def _slice(indices: range, number: int, size: int) -> tuple[range, bool]:
     return part, part.stop == indices.stop
 
 
-class _Items(Sampler[Item]):
+@dataclass(frozen=True)
+class _Items:
     """(step, number) in order; a list of them would be millions long."""
 
-    def __init__(self, steps: range, numbers: range) -> None:
-        self._steps, self._numbers = steps, numbers
-
-    def __iter__(self) -> Iterator[Item]:
-        return ((step, number) for step in self._steps for number in self._numbers)
+    steps: range
+    numbers: range
 
     def __len__(self) -> int:
-        return len(self._steps) * len(self._numbers)
+        return len(self.steps) * len(self.numbers)
+
+    def __getitem__(self, turn: int) -> Item:
+        step, number = divmod(turn, len(self.numbers))
+        return self.steps[step], self.numbers[number]
 
 
 def _batches(scenes: _Scenes, items: _Items, config: Config, pinned: bool) -> Generator[MicroBatch]:
-    num_workers = min(config.data.num_workers, len(items))
-    with warnings.catch_warnings():
-        # The loader counts the cores and suggests fewer workers; data.num_workers is the user's to choose.
-        warnings.filterwarnings("ignore", message="This DataLoader will create", category=UserWarning)
-        loader = DataLoader(
-            scenes,
-            batch_size=None,
-            sampler=items,
-            num_workers=num_workers,
-            prefetch_factor=config.data.prefetch if num_workers else None,
-            multiprocessing_context=_forkserver() if num_workers else None,
-            pin_memory=pinned,
-            # Its own, for it draws from it: the global one would depend on how often a loader was started.
-            generator=torch.Generator(),
-        )
-        iterator = iter(loader)
-    try:
-        while True:
-            try:
-                batch = next(iterator, None)
-            except (RuntimeError, OSError, EOFError) as error:
-                # What a killed worker leads to depends on where its pipe was; rendering errors arrive as _Failure.
-                if isinstance(error, RuntimeError) and "DataLoader worker" not in str(error):
-                    raise
-                reason = next(iter(str(error).splitlines()), type(error).__name__)
-                raise DataError(
-                    f"a loader process died ({reason}); if memory ran out, lower data.num_workers or data.prefetch, "
-                    "or enlarge /dev/shm"
-                ) from error
-            if batch is None:
-                return
-            if isinstance(batch, _Failure):
+    data = config.data
+    if num_workers := min(data.num_workers, len(items)):
+        rendered = render(Job(scenes, items, data.prefetch), num_workers, data.timeout_seconds, pinned=pinned)
+    else:
+        rendered = _rendered_here(scenes, items, pinned)
+    with contextlib.closing(rendered):
+        for batch in rendered:
+            if isinstance(batch, Failure):
                 raise batch.kind(batch.message)
             yield batch
-    finally:
-        # Dropping the only reference ends the workers now, also when the consumer stops early.
-        del iterator
 
 
-def _forkserver() -> BaseContext:
-    """Return the context in which workers start: forked from a clean process that has imported this module.
-
-    A fork of the training process would copy its threads' locks. Workers never see the signals that
-    terminals and batch systems send to the whole group: the training process decides when they end.
-    """
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__])
-    resource_tracker.ensure_running()  # on its own, because it unblocks the signals
-    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
-    try:
-        forkserver.ensure_running()
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
-    return context
+def _rendered_here(scenes: _Scenes, items: _Items, pinned: bool) -> Generator[MicroBatch | Failure]:
+    for turn in range(len(items)):
+        batch = scenes[items[turn]]
+        yield batch.pin_memory() if pinned and isinstance(batch, MicroBatch) else batch

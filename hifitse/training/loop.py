@@ -4,21 +4,26 @@ import contextlib
 import functools
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from typing import TypeVar
 
+from hifitse import console
 from hifitse.checkpoint.file import load_checkpoint
 from hifitse.config.schema import TrainConfig
 from hifitse.distributed.signals import Interrupts
-from hifitse.errors import HifitseError, Interrupted
+from hifitse.errors import CheckpointError, HifitseError, Interrupted, LoaderError, StoppedError
 from hifitse.evaluation.guards import Alarm
+from hifitse.evaluation.result import ValidationResult
 from hifitse.evaluation.validation import validate
 from hifitse.runs.records import is_validated
 from hifitse.runs.run import Run
 from hifitse.schedule import is_due
 from hifitse.training.recorder import Display, Recorder
 from hifitse.training.recovery import judge_step, judge_validation, recover, unfinished_rollback
-from hifitse.training.state import from_checkpoint
-from hifitse.training.step import TrainingSession
+from hifitse.training.state import TrainState, from_checkpoint
+from hifitse.training.step import StepResult, TrainingSession
+
+T = TypeVar("T")
 
 
 def train_run(session: TrainingSession, run: Run, display: Display, stop_at: int, prepare: Callable[[], None]) -> None:
@@ -33,12 +38,13 @@ def train_run(session: TrainingSession, run: Run, display: Display, stop_at: int
     """
     ranks = session.experiment.ranks
     with contextlib.ExitStack() as stack:
+        stack.enter_context(console.lasting_streams())
         if ranks.is_main:
             stack.enter_context(run.lock())
         # Until here every rank has only read.
         ranks.barrier()
         ranks.on_main(prepare)
-        interrupts = stack.enter_context(Interrupts())
+        interrupts = stack.enter_context(Interrupts(console.urgent))
         stack.enter_context(display)
         train(session, run, display, interrupts, stop_at)
 
@@ -63,9 +69,11 @@ def train(session: TrainingSession, run: Run, display: Display, interrupts: Inte
             recorder.end("interrupted", session.state.step, str(interrupted))
             ranks.barrier()
             raise
-        except HifitseError as error:
-            cause = "".join(traceback.format_exception(error.__cause__)) if error.__cause__ else None
-            recorder.end("failed", session.state.step, str(error), traceback=cause)
+        except StoppedError:
+            raise
+        except Exception as error:
+            text = "".join(traceback.format_exception(error))
+            recorder.end("failed", session.state.step, str(error) or type(error).__name__, traceback=text)
             raise
         if alarm is None:
             break
@@ -78,52 +86,113 @@ def train(session: TrainingSession, run: Run, display: Display, interrupts: Inte
     ranks.barrier()
 
 
+class _Steps:
+    """The steps to come; a context, on leaving which their loader processes end."""
+
+    def __init__(self, session: TrainingSession, stop_at: int) -> None:
+        self.session, self.stop_at = session, stop_at
+        self._steps = session.steps(stop_at)
+
+    def __enter__(self) -> "_Steps":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._steps.close()
+
+    def next(self) -> StepResult:
+        return next(self._steps)
+
+    def restart(self) -> None:
+        """Go on from the state, with new loader processes."""
+        self._steps.close()
+        self._steps = self.session.steps(self.stop_at)
+
+
 def _train(session: TrainingSession, recorder: Recorder, interrupts: Interrupts, stop_at: int) -> Alarm | None:
     """The cadence. Return the alarm of a guard that acts, or None at the end; both are agreed among the ranks."""
     state, config, ranks = session.state, session.experiment.config, session.experiment.ranks
     phase_ends = {phase.until for phase in config.curriculum}
-    with recorder.branch(state.step), contextlib.closing(session.steps(stop_at)) as steps:
+    with recorder.branch(state.step), _Steps(session, stop_at) as steps:
         alarm = unfinished_rollback(state, config)
         if not alarm and _validation_due(state.step, config.train):
-            alarm = run_validation(session, recorder, interrupts)
+            alarm = _run_validation(steps, recorder, interrupts)
         while not alarm and state.step < stop_at:
             started, waited = time.perf_counter(), session.waited_seconds
-            try:
-                result = next(steps)
+            # An error of another kind may leave a step half done.
+            with _saving(state, recorder, HifitseError):
+                result = _loading("after", steps.next, steps, recorder)
+            with _saving(state, recorder, Exception):
                 recorder.step(result, time.perf_counter() - started, session.waited_seconds - waited)
                 received = ranks.all_reduce_max(interrupts.received or 0)
-            except HifitseError:
-                recorder.save_now(state)
-                raise
-            alarm = judge_step(result, state, config, recorder)
-            validation_due = _validation_due(state.step, config.train)
-            save_due = is_due(state.step, config.train.checkpoint_every) or state.step in phase_ends
-            if alarm or received or validation_due or save_due or state.step == stop_at:
-                recorder.save(state)
-            recorder.poll()
-            if received and not alarm:
-                raise Interrupted(f"interrupted after step {state.step}; the state is saved", received)
-            if validation_due and not alarm:
-                alarm = run_validation(session, recorder, interrupts)
+                alarm = judge_step(result, state, config, recorder)
+                validation_due = _validation_due(state.step, config.train)
+                save_due = is_due(state.step, config.train.checkpoint_every) or state.step in phase_ends
+                if alarm or received or validation_due or save_due or state.step == stop_at:
+                    recorder.save(state)
+                recorder.poll()
+                if received and not alarm:
+                    raise Interrupted(f"interrupted after step {state.step}; the state is saved", received)
+                if validation_due and not alarm:
+                    alarm = _run_validation(steps, recorder, interrupts)
     return alarm
 
 
-def run_validation(session: TrainingSession, recorder: Recorder, interrupts: Interrupts) -> Alarm | None:
+@contextlib.contextmanager
+def _saving(state: TrainState, recorder: Recorder, errors: type[Exception]) -> Generator[None]:
+    """Save the steps that are done where one of these errors ends the training."""
+    try:
+        yield
+    except Interrupted:
+        recorder.save(state)
+        raise
+    except CheckpointError:
+        # It is the saving that has failed, and often enough.
+        raise
+    except errors:
+        recorder.save_now(state)
+        raise
+
+
+def _loading(where: str, action: Callable[[], T], steps: _Steps, recorder: Recorder) -> T:
+    """Do what needs scenes; where loader processes fail, start new ones for the same place, once.
+
+    Scenes are a function of their index, so that changes nothing.
+    """
+    state = steps.session.state
+    for is_last in (False, True):
+        try:
+            return action()
+        except Interrupted as interrupted:
+            message = f"interrupted {where} step {state.step}; the state is saved"
+            raise Interrupted(message, interrupted.signal_number) from None
+        except LoaderError as error:
+            if is_last:
+                raise
+            recorder.save_now(state)
+            recorder.event("loader_failed", state.step, f"{error}. They are started again")
+            steps.restart()
+    raise AssertionError("the last attempt returns or raises")
+
+
+def _run_validation(steps: _Steps, recorder: Recorder, interrupts: Interrupts) -> Alarm | None:
     """Validate the weights at their step, if that was not done yet, and return the alarm if a guard acts.
 
     Raises:
         Interrupted: a signal arrived; the validation is repeated when the run is resumed.
     """
-    experiment, run, state = session.experiment, recorder.run, session.state
+    experiment, run, state = steps.session.experiment, recorder.run, steps.session.state
     ranks = experiment.ranks
 
     def progress(num_scenes: int) -> None:
         recorder.display.validation_progress(num_scenes)
         if received := ranks.all_reduce_max(interrupts.received or 0):
-            raise Interrupted(f"interrupted in the validation of step {state.step}; the state is saved", received)
+            raise Interrupted("interrupted", received)
+
+    def measure() -> ValidationResult:
+        return validate(state.ema, state.model, experiment, state.step, progress)
 
     if not ranks.on_main(lambda: is_validated(run, state.step)):
-        recorder.validation(validate(state.ema, state.model, experiment, state.step, progress))
+        recorder.validation(_loading("in the validation of", measure, steps, recorder))
     return ranks.on_main(lambda: judge_validation(state.step, experiment, run, recorder))
 
 

@@ -6,7 +6,7 @@ from types import TracebackType
 from typing import Any, Protocol
 
 from hifitse.errors import HifitseError
-from hifitse.evaluation.result import ValidationResult, write_result
+from hifitse.evaluation.result import ValidationResult
 from hifitse.evaluation.retention import prune
 from hifitse.experiment import Experiment
 from hifitse.runs.events import EventLog
@@ -14,7 +14,8 @@ from hifitse.runs.run import Run
 from hifitse.schedule import is_due
 from hifitse.storage import JsonLog
 from hifitse.tracking.tensorboard import TensorBoardLog
-from hifitse.training.saver import Saver
+from hifitse.training.saving.results import Results
+from hifitse.training.saving.saver import Saver
 from hifitse.training.state import TrainState
 from hifitse.training.step import StepResult
 
@@ -42,6 +43,12 @@ class Recorder:
         self.rows = JsonLog(run.metrics_path)
         self.board: TensorBoardLog | None = None
         self.saver: Saver | None = None
+        self.results: Results | None = None
+
+    @property
+    def unwritten(self) -> list[ValidationResult]:
+        """The validation results that are not on the disk yet."""
+        return self.results.waiting if self.results else []
 
     @contextlib.contextmanager
     def branch(self, step: int) -> Generator[None]:
@@ -54,7 +61,11 @@ class Recorder:
             self.events.record("cleaned", step, message)
         self.rows = JsonLog(self.run.metrics_path)
         self.board = TensorBoardLog(self.run.path / "tensorboard", step)
-        with Saver(self.run, self.experiment, self.events, self.rows, self._prune) as self.saver:
+        limit_minutes = self.experiment.config.train.save_minutes
+        with (
+            Results(self.run, self.events, self.rows, limit_minutes) as self.results,
+            Saver(self.run, self.experiment, self.events, self.rows, self._prune) as self.saver,
+        ):
             yield
 
     def step(self, result: StepResult, seconds: float, waited_seconds: float) -> None:
@@ -69,23 +80,10 @@ class Recorder:
 
     def validation(self, result: ValidationResult) -> None:
         """Keep a validation result, and the row that says it is there."""
-        if not self.board:
+        if not (self.board and self.results):
             return
         self.display.validation(result)
-        try:
-            write_result(self.run, result)
-        except OSError as error:
-            path, repeat = self.run.validation_path(result.step), f"--run {self.run.argument} --from {result.step}"
-            self.events.report(
-                "exam_failed",
-                result.step,
-                f"{path}: could not be written ({error.strerror}); free the disk or repair the folder, then: "
-                f"hifitse validate {repeat}",
-            )
-            return
-        # The kind has the name of old, see `hifitse.runs.records`.
-        row = {"kind": "exam", "step": result.step, "metrics": result.metrics, "raw": result.model_metrics}
-        self.rows.append(row)
+        self.results.add(result)
         self.board.show(result.step, _tagged("validation", result.metrics))
         self.board.show(result.step, _tagged("validation_model_weights", result.model_metrics))
 
@@ -95,13 +93,14 @@ class Recorder:
             self.saver.save(state)
 
     def poll(self) -> None:
-        """Look after a save that is under way, see `Saver.poll`."""
-        if self.saver:
+        """Look after what is being saved, see `Saver.poll` and `Results.poll`."""
+        if self.saver and self.results:
             self.saver.poll()
+            self.results.poll()
 
     def save_now(self, state: TrainState) -> None:
         """Save the steps that are done, because the next one cannot be. What stopped it is not hidden by this."""
-        if self.saver and not self.run.checkpoint_path(state.step).exists():
+        if self.saver:
             try:
                 self.saver.save(state)
                 self.saver.flush()

@@ -6,7 +6,7 @@ from hifitse.checkpoint.file import Checkpoint, save_checkpoint
 from hifitse.config.policies import HealthConfig, NonFiniteGuard, SpikeGuard
 from hifitse.config.schema import Config
 from hifitse.errors import StoppedError
-from hifitse.evaluation.guards import Alarm, judge, newest_healthy, read_history
+from hifitse.evaluation.guards import Alarm, StepMetrics, judge, newest_healthy, read_history
 from hifitse.evaluation.validation import scenes_digest
 from hifitse.experiment import Experiment
 from hifitse.runs import branches
@@ -20,9 +20,10 @@ from hifitse.training.step import StepResult
 
 def judge_validation(step: int, experiment: Experiment, run: Run, recorder: Recorder) -> Alarm | None:
     """Report what the guards find in the validation of a step, and return the alarm if one of them acts."""
-    history = read_history(run, scenes_digest(experiment), step)
-    # A result that a full disk did not take cannot be judged, and the one before it has been.
-    violations = judge(experiment.config, history) if history and history[-1].step == step else []
+    history = {entry.step: entry for entry in read_history(run, scenes_digest(experiment), step)}
+    # What a full disk does not take is judged all the same.
+    history |= {r.step: StepMetrics(r.step, r.metrics, r.model_metrics) for r in recorder.unwritten}
+    violations = judge(experiment.config, [history[s] for s in sorted(history)]) if step in history else []
     for violation in violations:
         guard = violation.guard
         message = f"{violation.message} (guard {guard.name}, {len(violation.values)} of {guard.patience} validations)"

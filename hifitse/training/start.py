@@ -80,13 +80,13 @@ class Resume:
     def is_finished(self) -> bool:
         """Whether nothing is left to train, validate or judge.
 
-        A run that was killed in its last validation has that still to do; one that its guards stopped there is judged
-        again.
+        A run says that it is finished when its last validation has been judged; killed before that, or stopped by that,
+        it is judged again.
         """
         total = self.config.train.total_steps
         events = read_events(self.source)
-        was_stopped = bool(events) and events[-1].kind == "stopped"
-        return self.step > total or (self.step == total and is_validated(self.source, self.step) and not was_stopped)
+        was_judged = bool(events) and events[-1].kind in ("finished", "restored")
+        return self.step > total or (self.step == total and is_validated(self.source, self.step) and was_judged)
 
     def session(self, experiment: Experiment, *, reset_optimizer: bool) -> TrainingSession:
         """Return the session that goes on; a change of the corpus joins the changes."""
@@ -111,7 +111,7 @@ class Resume:
             raise UsageError(f"{target.path}: the ranks have read different checkpoints; repeat the command")
         if target != self.source:
             target.require_new()
-            fork(self.source, self.file, self.checkpoint, target)
+            fork(self.source, self.file, self.checkpoint, target, self.config)
         elif target.checkpoint_steps() != self.seen or not owns(target, self.checkpoint):
             raise UsageError(f"{target.path}: another process has trained this run meanwhile; repeat the command")
         if folder := archive_after(target, self.step):

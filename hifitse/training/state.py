@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from hifitse.checkpoint.file import Checkpoint, Header
-from hifitse.checkpoint.weights import load_weights
+from hifitse.checkpoint.weights import load_weights, require_state
 from hifitse.config.files import to_data
 from hifitse.config.schema import Config, TrainConfig
 from hifitse.experiment import Experiment
@@ -84,6 +84,7 @@ def from_checkpoint(
     Raises:
         CheckpointError: the checkpoint's tensors are not those of the configured model.
     """
+    require_state(checkpoint, config)
     state = new_state(config, device)
     state.step, state.parent = checkpoint.header.step, checkpoint.digest
     state.num_rollbacks = checkpoint.header.num_rollbacks

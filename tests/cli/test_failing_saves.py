@@ -13,13 +13,13 @@ from typing import Any
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from hifitse.checkpoint.file import Checkpoint, load_checkpoint, load_header
+from hifitse.checkpoint.file import load_checkpoint, load_header, verify_checkpoint
 from hifitse.evaluation.result import read_result
 from hifitse.runs.records import Row, read_events, read_metrics
 from hifitse.runs.run import Run
-from hifitse.training import saver as saving
 from hifitse.training import step as stepping
-from hifitse.training.saver import Saver
+from hifitse.training.saving import retry
+from hifitse.training.saving.saver import Saver
 from tests.helpers import TINY, Cli
 
 Usage = namedtuple("Usage", "total used free")
@@ -133,8 +133,8 @@ class Period:
 @pytest.fixture
 def period(run: Run, monkeypatch: pytest.MonkeyPatch) -> Iterator[Period]:
     """Attempts follow each other at once."""
-    monkeypatch.setattr(saving, "LONGEST_PAUSE", 0.0)
-    monkeypatch.setattr(saving, "LAST_PAUSES", (0.0, 0.0, 0.0))
+    monkeypatch.setattr(retry, "LONGEST_PAUSE", 0.0)
+    monkeypatch.setattr(retry, "LAST_PAUSES", (0.0, 0.0, 0.0))
     period = Period(run, monkeypatch)
     yield period
     period.end()
@@ -162,7 +162,7 @@ def test_the_training_goes_on_and_the_checkpoint_comes_when_the_trouble_is_over(
     period.set(trouble, first=5, last=6)
     outcome = cli("train", "--config", TINY, "--run", run.path)
     assert outcome.code == 0, outcome.err
-    assert "the checkpoint of step 6 is not saved (attempt 1 of 20)" in outcome.err
+    assert "the checkpoint of step 6 is not saved (attempt 1; the run ends when this has lasted 120 min" in outcome.err
     assert str(run.checkpoint_path(6)) in outcome.err or str(run.metrics_path) in outcome.err
     assert trouble.says in outcome.err and "free the disk" in outcome.err
     shown = EventAccumulator(str(run.path / "tensorboard")).Reload().Scalars("train/loss")
@@ -175,7 +175,7 @@ def test_a_save_that_fails_for_good_ends_the_run_and_a_resume_equals_one_without
     cli: Cli, run: Run, trained: Path, trouble: Any, period: Period
 ) -> None:
     period.set(trouble, first=5, last=99)
-    outcome = cli("train", "--config", TINY, "--run", run.path, "--set", "train.save_attempts=2")
+    outcome = cli("train", "--config", TINY, "--run", run.path, "--set", "train.save_minutes=0")
     period.end()
     assert outcome.code == 1, outcome.err
     assert "could not be saved, the run ends" in outcome.err
@@ -194,22 +194,77 @@ def test_at_the_end_a_failing_save_is_tried_again_and_then_named(
     outcome = cli("train", "--config", TINY, "--run", run.path)
     period.end()
     assert outcome.code == 1
-    assert "(attempt 4 of 20)" in outcome.err and "the state is saved" not in outcome.err
+    assert "(attempt 4; " in outcome.err and "the state is saved" not in outcome.err
     assert "the last valid checkpoint, step 10" in outcome.err
     assert cli("resume", "--run", run.path).code == 0
     assert_equal(run, trained)
 
 
-def test_a_validation_that_cannot_be_written_is_named_and_can_be_repeated(
-    cli: Cli, run: Run, trained: Path, period: Period
+class NoValidationFolder:
+    """Validation results cannot be written, checkpoints can: a file is in the place of the folder."""
+
+    def begin(self, run: Run) -> None:
+        (run.path / "validation").rename(run.path / "elsewhere")
+        (run.path / "validation").touch()
+
+    def end(self, run: Run) -> None:
+        (run.path / "validation").unlink()
+        (run.path / "elsewhere").rename(run.path / "validation")
+
+
+def by_step(run: Run) -> list[Row]:
+    return sorted(read_metrics(run), key=lambda row: (row.step, row.kind == "exam"))
+
+
+@pytest.mark.parametrize("trouble", [FullDisk, NoValidationFolder])
+def test_a_validation_that_cannot_be_written_is_tried_again_until_it_is_there_with_its_row(
+    cli: Cli, run: Run, trained: Path, period: Period, trouble: Any
 ) -> None:
-    period.set(FullDisk(), first=7, last=8)
+    period.set(trouble(), first=7, last=10)
     outcome = cli("train", "--config", TINY, "--run", run.path)
     assert outcome.code == 0, outcome.err
-    assert f"hifitse validate --run {run.path} --from 8" in outcome.err
-    assert run.validation_steps() == [4, 12]
+    assert "the validation of step 8 is not saved (attempt 1; the run ends when" in outcome.err
+    assert "the validation of step 8 is saved" in outcome.err
+    assert run.validation_steps() == [4, 8, 12]
+    assert read_result(run, 8) == read_result(Run(trained), 8)
+    assert by_step(run) == by_step(Run(trained))
+
+
+@pytest.mark.parametrize("minutes", [0, 120], ids=["in mid-training", "at the end"])
+def test_a_validation_that_can_never_be_written_ends_the_run_with_the_command_that_repeats_it(
+    cli: Cli, run: Run, trained: Path, period: Period, minutes: int
+) -> None:
+    period.set(NoValidationFolder(), first=7, last=99)
+    outcome = cli("train", "--config", TINY, "--run", run.path, "--set", f"train.save_minutes={minutes}")
+    period.end()
+    assert outcome.code == 1
+    assert "the validation of step 8 could not be saved, the run ends" in outcome.err
+    assert f"then repeat it: hifitse validate --run {run.path} --from 8" in outcome.err
+    assert run.checkpoint_steps()[-1] == (12 if minutes else 9), "the steps that were done are saved"
     assert cli("validate", "--run", run.path, "--from", 8).code == 0
     assert read_result(run, 8) == read_result(Run(trained), 8)
+    assert cli("resume", "--run", run.path).code == 0
+    assert read_result(run, 12) == read_result(Run(trained), 12)
+
+
+def test_guards_judge_a_validation_that_is_not_written_yet(cli: Cli, run: Run, period: Period) -> None:
+    period.set(FullDisk(), first=7, last=99)
+    guard = "health.guards=[{name: loud, metric: rms_ratio, above: 0.01, action: stop}]"
+    outcome = cli("train", "--config", TINY, "--run", run.path, "--set", guard)
+    period.end()
+    assert outcome.code == 1 and "step 8 is above 0.01, after" in outcome.err
+    assert "(guard loud, 2 of 2 validations)" in outcome.err and "step 9/12" not in outcome.err
+
+
+def test_pauses_between_saves_are_times_however_often_a_save_is_due(
+    cli: Cli, run: Run, period: Period, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retry, "LONGEST_PAUSE", 600.0)
+    period.set(FullDisk(), first=5, last=11)
+    outcome = cli("train", "--config", TINY, "--run", run.path, "--set", "train.checkpoint_every=1")
+    assert outcome.code == 0, outcome.err
+    assert len([e for e in events(run, "save_failed") if "attempt" in e.get("message")]) <= 2, "within a second or two"
+    assert run.checkpoint_steps()[-1] == 12
 
 
 def test_what_a_killed_save_has_left_is_removed_and_noted(cli: Cli, trained: Path) -> None:
@@ -230,21 +285,21 @@ def test_what_a_killed_save_has_left_is_removed_and_noted(cli: Cli, trained: Pat
 def test_a_signal_in_the_middle_of_a_save_waits_for_it(
     cli: Cli, run: Run, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
-    original, sent = load_checkpoint, []
+    original, sent = verify_checkpoint, []
 
-    def read_back(path: Path) -> Checkpoint:
+    def read_back(path: Path) -> None:
         if path.name.startswith(".step_00000006.safetensors.") and not sent:
             sent.append(number)
             os.kill(os.getpid(), number)
             time.sleep(0.3)
-        return original(path)
+        original(path)
 
-    monkeypatch.setattr("hifitse.checkpoint.file.load_checkpoint", read_back)
+    monkeypatch.setattr("hifitse.checkpoint.file.verify_checkpoint", read_back)
     outcome = cli("train", "--config", TINY, "--run", run.path)
     assert sent and outcome.code == (130 if number == signal.SIGINT else 143)
     assert "the state is saved" in outcome.err
     last = run.checkpoint_steps()[-1]
-    assert last >= 6 and original(run.checkpoint_path(last)).header.step == last
+    assert last >= 6 and load_checkpoint(run.checkpoint_path(last)).header.step == last
     assert run.checkpoint_steps()[:3] == [2, 4, 6]
     assert cli("resume", "--run", run.path).code == 0
     assert run.checkpoint_steps()[-1] == 12

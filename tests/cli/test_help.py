@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import typer.main
 
-from hifitse import cli as command_line
+from hifitse.commands import _app as command_line
 from tests.helpers import Cli
 
 HEAVY = "{'torch', 'numpy', 'scipy', 'safetensors', 'tensorboard', 'matplotlib', 'soundfile'}"

@@ -26,7 +26,7 @@ def result(step: int) -> StepResult:
 
 def validation_result(step: int) -> ValidationResult:
     metrics = METRICS | {"val_loss": 0.1}
-    return ValidationResult(step=step, scenes_digest="", metrics=metrics, model_metrics=metrics, terms={}, samples=())
+    return ValidationResult.model_construct(step=step, metrics=metrics, model_metrics=metrics)
 
 
 @pytest.fixture

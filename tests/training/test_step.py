@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 import torch
-from torch.utils.data import DataLoader
 
 from hifitse.checkpoint.file import load_checkpoint
 from hifitse.config.files import load_config
 from hifitse.experiment import Experiment
+from hifitse.mixing.batch import MicroBatch
 from hifitse.runs.run import Run
-from hifitse.training.saver import Saver
+from hifitse.training.saving.saver import Saver
 from hifitse.training.step import TrainingSession
 from tests.helpers import TINY, Cli
 
@@ -85,21 +85,21 @@ def test_memory_that_runs_out_names_what_needs_less(
 def test_memory_is_pinned_for_the_chosen_device_only(
     device: str, pinned: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: list[bool] = []
+    copied: list[bool] = []
 
-    class Loader(DataLoader[Any]):
-        def __init__(self, *arguments: Any, **settings: Any) -> None:
-            asked.append(settings.pop("pin_memory"))
-            super().__init__(*arguments, **settings)
+    def pin_memory(batch: MicroBatch) -> MicroBatch:
+        copied.append(True)
+        return batch
 
-    monkeypatch.setattr("hifitse.mixing.loader.DataLoader", Loader)
+    monkeypatch.setattr(MicroBatch, "pin_memory", pin_memory)
     # A machine with a GPU, whichever device is chosen.
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    experiment = replace(Experiment.build(load_config(TINY), torch.device("cpu")), device=torch.device(device))
+    config = load_config(TINY, ["data.num_workers=0"])
+    experiment = replace(Experiment.build(config, torch.device("cpu")), device=torch.device(device))
     for batches in (experiment.training_batches(0, 1), experiment.validation_batches()):
         next(batches)
         batches.close()
-    assert asked == [pinned, pinned]
+    assert copied == [True, True] * pinned
 
 
 def test_on_the_cpu_no_gpu_is_chosen(monkeypatch: pytest.MonkeyPatch) -> None:

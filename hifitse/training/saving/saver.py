@@ -20,12 +20,8 @@ from hifitse.experiment import Experiment
 from hifitse.runs.checkpoint_ref import CheckpointRef
 from hifitse.runs.events import EventLog
 from hifitse.runs.run import Run
+from hifitse.training.saving import retry
 from hifitse.training.state import TrainState, header, to_tensors
-
-LONGEST_PAUSE = 600.0
-"""Seconds. Pauses double from 1 up to this: a full disk is freed by people or their clean-up jobs, in their time."""
-LAST_PAUSES = (1.0, 2.0, 4.0)
-"""Seconds between the attempts at the end: a job that has to end has half a minute."""
 
 
 @dataclass(frozen=True)
@@ -57,11 +53,7 @@ class Saver:
         """What is not in place yet."""
         self.attempt: Future[str] | None = None
         """To save that copy; None between attempts."""
-        self.num_failed = 0
-        """Attempts in a row."""
-        self.reason = ""
-        """Why the last of them failed."""
-        self.next_attempt_at = 0.0
+        self.retry = retry.Retry(experiment.config.train.save_minutes)
 
     def __enter__(self) -> "Saver":
         self.thread = ThreadPoolExecutor(1, "save")
@@ -80,26 +72,33 @@ class Saver:
     def save(self, state: TrainState) -> None:
         """Begin to save a state, once the save before has ended; one that keeps failing is given up for this one.
 
+        A state that is saved already stays as it is: its parent is the checkpoint before it.
+
         Raises:
-            CheckpointError: too many attempts have failed, see `poll`.
+            CheckpointError: see `poll`.
         """
         self._finish_attempt()
-        if self.copy:
-            old = self.copy.header.step
-            self.events.report("save_failed", old, f"the checkpoint of step {old} is given up for that of {state.step}")
-        head = header(state, self.experiment)
-        self.copy = Copy(state, self.run.checkpoint_path(state.step), head, self.host.copy(to_tensors(state)))
-        self._begin_attempt()
+        path = self.run.checkpoint_path(state.step)
+        if self.copy is None and path.exists():
+            return
+        if self.copy is None or self.copy.path != path:
+            if self.copy:
+                old = self.copy.header.step
+                given_up = f"the checkpoint of step {old} is given up for that of {state.step}"
+                self.events.report("save_failed", old, given_up)
+            self.copy = Copy(state, path, header(state, self.experiment), self.host.copy(to_tensors(state)))
+        if self.retry.is_due:
+            self._begin_attempt()
 
     def poll(self) -> None:
         """Notice, between two steps, how a save has ended; try a failed one again when its time has come.
 
         Raises:
-            CheckpointError: train.save_attempts have failed in a row.
+            CheckpointError: attempts have failed for train.save_minutes.
         """
         if self.attempt and self.attempt.done():
             self._finish_attempt()
-        if self.copy and not self.attempt and time.monotonic() >= self.next_attempt_at:
+        if self.copy and not self.attempt and self.retry.is_due:
             self._begin_attempt()
 
     def flush(self) -> None:
@@ -109,20 +108,13 @@ class Saver:
             CheckpointError: they have failed, too.
         """
         self._finish_attempt()
-        for pause in LAST_PAUSES:
+        for pause in (0.0, *retry.LAST_PAUSES):
             if self.copy:
                 time.sleep(pause)
                 self._begin_attempt()
                 self._finish_attempt()
         if self.copy:
-            raise self._given_up(self.copy, self.reason)
-        for pause in LAST_PAUSES:
-            with contextlib.suppress(OSError):
-                # What came after the save: the row of the last validation, the last events.
-                self.rows.flush()
-                self.events.log.flush()
-                break
-            time.sleep(pause)
+            raise self._given_up(self.copy)
 
     def _begin_attempt(self) -> None:
         assert self.copy
@@ -145,30 +137,27 @@ class Saver:
         except (CheckpointError, OSError) as error:
             self._fail(copy, str(error))
             return
-        if self.num_failed:
+        if num_failed := self.retry.num_failed:
             step = copy.header.step
-            self.events.report(
-                "saved", step, f"the checkpoint of step {step} is saved, at attempt {self.num_failed + 1}"
-            )
-        self.copy, self.num_failed = None, 0
+            self.events.report("saved", step, f"the checkpoint of step {step} is saved, at attempt {num_failed + 1}")
+        self.copy = None
+        self.retry.succeeded()
         self.when_saved()
 
     def _fail(self, copy: Copy, reason: str) -> None:
-        step, limit = copy.header.step, self.experiment.config.train.save_attempts
-        self.num_failed, self.reason = self.num_failed + 1, reason
-        if self.num_failed >= limit:
-            raise self._given_up(copy, reason)
-        self.next_attempt_at = time.monotonic() + min(2.0 ** (self.num_failed - 1), LONGEST_PAUSE)
-        message = f"the checkpoint of step {step} is not saved (attempt {self.num_failed} of {limit}): {reason}"
-        self.events.report("save_failed", step, message)
+        step, said = copy.header.step, self.retry.failed(reason)
+        if self.retry.is_over:
+            raise self._given_up(copy)
+        self.events.report("save_failed", step, f"the checkpoint of step {step} is not saved {said}")
 
-    def _given_up(self, copy: Copy, reason: str) -> CheckpointError:
+    def _given_up(self, copy: Copy) -> CheckpointError:
         try:
             last = CheckpointRef("last").load(self.run)[0].header.step
             rest = f"Then go on from the last valid checkpoint, step {last}: hifitse resume --run {self.run.argument}"
         except HifitseError:
             rest = "There is no valid checkpoint to go on from: start again with hifitse train"
-        return CheckpointError(f"step {copy.header.step} could not be saved, the run ends: {reason}. {rest}")
+        step = copy.header.step
+        return CheckpointError(f"step {step} could not be saved, the run ends: {self.retry.reason}. {rest}")
 
 
 class _HostMemory:

@@ -1,0 +1,1 @@
+"""What is written while the training goes on: checkpoints, validation results, and when to try again."""
