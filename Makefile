@@ -6,7 +6,7 @@ INSTALLED := $(VENV)/.installed
 DEMO := --config configs/demo.yaml
 EXAMPLE := runs/demo/example
 
-.PHONY: demo collapse test torture lint format bench gpu exact clean
+.PHONY: demo collapse test attack torture lint format bench gpu exact clean
 
 $(INSTALLED): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -28,7 +28,11 @@ collapse: $(INSTALLED)
 test: $(INSTALLED)
 	$(BIN)/pytest
 
-# 200 trainings killed at random moments, each resumed: many minutes.
+# More than a thousand odd configurations, records, models and files, 200 kills: a quarter of an hour. `make test` has some.
+attack: $(INSTALLED)
+	$(BIN)/pytest -m attack -rP
+
+# A thousand kills, and signals at random moments: an hour.
 torture: $(INSTALLED)
 	$(BIN)/pytest -m torture -rP
 
@@ -51,6 +55,7 @@ gpu: $(INSTALLED)
 bench: $(INSTALLED)
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/loader.py
+	$(BIN)/python benchmarks/transport.py
 	$(BIN)/python benchmarks/stores.py
 	$(BIN)/python benchmarks/full_model.py
 	$(BIN)/python benchmarks/import_checkpoint.py

@@ -157,7 +157,7 @@ def extract_file(
         DataError: a file is unreadable, too short or silent, or the output cannot be written.
     """
     rate, device = extractor.sample_rate, extractor.device
-    voice = torch.from_numpy(_load(reference, rate))
+    voice = torch.from_numpy(_load(reference, rate, round(MAX_REFERENCE_SECONDS * rate)))
     truth = None if target is None else torch.from_numpy(_load(target, rate))
     info = probe_audio(mixture)
     length = resampled_length(info.num_frames, info.sample_rate, rate)
@@ -214,8 +214,8 @@ class _Level:
         return 10 * math.log10(self.energy / max(self.num_samples, 1) + ENERGY_EPS)
 
 
-def _load(path: Path, sample_rate: int) -> Samples:
-    samples = read_audio(path, sample_rate)
+def _load(path: Path, sample_rate: int, most_samples: int | None = None) -> Samples:
+    samples = read_audio(path, sample_rate, num_samples=most_samples)
     if len(samples) < MIN_SECONDS * sample_rate:
         raise DataError(f"{path}: lasts {len(samples) / sample_rate:.3f} s; give at least {MIN_SECONDS} s")
     if not samples.any():

@@ -7,18 +7,27 @@ stays within one file system. What a killed process has left of them is found by
 import contextlib
 import errno
 import fcntl
+import hashlib
+import io
 import json
 import os
 import shutil
+import stat
+import sys
 import tempfile
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from pydantic_core import from_json
+
 Row = dict[str, Any]
 """A line of a JSON log."""
 
+_MOST_BYTES_OF_A_RECORD = 2**28
+CHECKSUM = "checksum"
+"""The last key of a sealed record."""
 # Read once, at the start: to read it is to set it, for all threads.
 _UMASK = os.umask(0)
 os.umask(_UMASK)
@@ -38,26 +47,93 @@ def atomic_file(path: Path) -> Iterator[Path]:
     os.close(descriptor)
     temporary = Path(name)
     try:
-        yield temporary
-        sync(temporary)
-        temporary.chmod(0o666 & ~_UMASK)
-        temporary.replace(path)
-        sync(path.parent)
+        with naming(path):
+            yield temporary
+            sync(temporary)
+            # Some file systems and mounts know no modes.
+            with contextlib.suppress(OSError):
+                temporary.chmod(0o666 & ~_UMASK)
+            temporary.replace(path)
+            sync(path.parent)
     finally:
         # Where even this fails, the next `remove_leftovers` does it.
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
 
 
+@contextlib.contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Let errors inside name the file: that of a write to a full disk names none by itself."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None:
+            error.filename = str(path)
+        raise
+
+
 def write_text(path: Path, text: str) -> None:
     """Replace a file by one with this text."""
     with atomic_file(path) as temporary:
-        temporary.write_text(text)
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def write_json(path: Path, data: Any) -> None:
     """Replace a file by one with this data."""
     write_text(path, json.dumps(data, indent=2) + "\n")
+
+
+@contextlib.contextmanager
+def opened(path: Path) -> Iterator[io.BufferedReader]:
+    """Open a regular file for reading: no pipe is waited for, no device is read without end.
+
+    Raises:
+        OSError: there is no such file, or it is something else than a file.
+    """
+    with open(path, "rb", opener=lambda path, flags: os.open(path, flags | os.O_NONBLOCK)) as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise OSError(errno.EINVAL, "not a regular file", str(path))
+        yield file
+
+
+def read_bytes(path: Path, most: int = sys.maxsize) -> bytes:
+    """Return the content of a regular file.
+
+    Raises:
+        OSError: it cannot be opened or read, or is larger than ``most`` bytes.
+    """
+    with opened(path) as file:
+        if os.fstat(file.fileno()).st_size > most:
+            raise OSError(errno.EFBIG, f"larger than {most / 2**20:g} MiB", str(path))
+        return file.read()
+
+
+def is_text(name: str) -> bool:
+    """Tell whether a name can be kept and shown anywhere: it is UTF-8 on the disk, and has no NUL in it."""
+    return "\0" not in name and not any("\ud800" <= char <= "\udfff" for char in name)
+
+
+def write_sealed(path: Path, data: dict[str, Any], indent: int | None = 2) -> None:
+    """Replace a JSON file by one with this data and its checksum: a wrong value in it would be believed."""
+    write_text(path, json.dumps(data | {CHECKSUM: _checksum(data)}, indent=indent) + "\n")
+
+
+def read_sealed(path: Path) -> Any:
+    """Return the data of a JSON file without its checksum, which must fit; older files have none.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is not JSON, or not what was written.
+    """
+    data = from_json(read_bytes(path, _MOST_BYTES_OF_A_RECORD))
+    if isinstance(data, dict) and CHECKSUM in data and data.pop(CHECKSUM) != _checksum(data):
+        raise ValueError("its checksum does not fit: a value in it was changed")
+    return data
+
+
+def _checksum(data: dict[str, Any]) -> str:
+    text = json.dumps(data, sort_keys=True)
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 
 def sync(path: Path) -> None:
@@ -79,11 +155,27 @@ def link_or_copy(source: Path, target: Path) -> None:
             shutil.copyfile(source, temporary)
 
 
+def copy(source: Path, target: Path) -> None:
+    """Copy a file; the copy is whole or absent."""
+    with atomic_file(target) as temporary:
+        shutil.copyfile(source, temporary)
+
+
+def remove_folder(folder: Path) -> None:
+    """Remove a folder with all in it: what is left of it after a kill is a leftover, not half a folder."""
+    leftover = folder.with_name(f".{folder.name}.tmp")
+    folder.replace(leftover)
+    shutil.rmtree(leftover)
+
+
 def remove_leftovers(folder: Path) -> list[Path]:
-    """Remove the temporary files that killed writes left in a folder and below; ours, and those of safetensors."""
-    leftovers = sorted({*folder.rglob(".*.tmp"), *folder.rglob(".tmp*")})
-    for file in leftovers:
-        file.unlink(missing_ok=True)
+    """Remove what killed processes left in a folder and below: files (of safetensors, too) and folders of ours."""
+    found = {*folder.rglob(".*.tmp"), *(path for path in folder.rglob(".tmp*") if not path.is_dir())}
+    for path in (leftovers := sorted(found)):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
     return leftovers
 
 
@@ -112,14 +204,12 @@ def locked(path: Path, *, wait: bool = False) -> Iterator[int]:
 def is_locked(path: Path) -> bool:
     """Tell whether a live process holds a file. Takes the lock from nobody."""
     try:
-        file = path.open()
+        with opened(path) as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except FileNotFoundError:
         return False
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
+    except BlockingIOError:
+        return True
     return False
 
 
@@ -165,7 +255,7 @@ class JsonLog:
 
 def append_bytes(path: Path, data: bytes) -> None:
     """Append all of these bytes or, with an OSError, none."""
-    with path.open("ab", buffering=0) as file:
+    with naming(path), path.open("ab", buffering=0) as file:
         end = file.tell()
         if file.write(data) < len(data):
             file.truncate(end)
@@ -173,9 +263,16 @@ def append_bytes(path: Path, data: bytes) -> None:
 
 
 def read_rows(path: Path) -> list[Row]:
-    """Return the rows of a log, oldest first; lines that a crash has cut are left out."""
-    text = path.read_text(errors="replace") if path.exists() else ""
-    return [row for line in text.splitlines() if (row := _parsed(line)) is not None]
+    """Return the rows of a log, oldest first; lines that a crash has cut are left out.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    try:
+        lines = read_bytes(path).splitlines()
+    except FileNotFoundError:
+        return []
+    return [row for line in lines if (row := _parsed(line)) is not None]
 
 
 def json_lines(rows: Iterable[Row]) -> str:
@@ -191,9 +288,9 @@ def _ends_with_line(path: Path) -> bool:
         return file.read() == b"\n"
 
 
-def _parsed(line: str) -> Row | None:
+def _parsed(line: bytes) -> Row | None:
     try:
-        row = json.loads(line)
+        row = from_json(line)
     except ValueError:
         return None
     return row if isinstance(row, dict) else None

@@ -4,6 +4,7 @@ import json
 import os
 import resource
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 
 from hifitse.storage import (
     JsonLog,
+    append_bytes,
     atomic_file,
     is_locked,
     locked,
@@ -160,3 +162,28 @@ def test_a_folder_can_be_held_too(tmp_path: Path) -> None:
     with locked(tmp_path, wait=True), pytest.raises(BlockingIOError), locked(tmp_path):
         pass
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_system_without_modes_is_no_reason_not_to_save(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "chmod", refuse)
+    write_text(tmp_path / "file", "text")
+    assert (tmp_path / "file").read_text() == "text"
+
+
+def test_an_error_of_a_full_disk_names_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    for write in (lambda: write_text(path, "text"), lambda: append_bytes(path, b"text")):
+        with files_no_longer_than(0), pytest.raises(OSError) as caught:
+            write()
+        assert caught.value.filename == str(path)
+
+
+def test_writers_of_one_file_do_not_collide(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(lambda digit: write_text(path, digit * 10_000), "0123456789"))
+    assert len(path.read_text()) == 10_000 and len(set(path.read_text())) == 1
+    assert [file.name for file in tmp_path.iterdir()] == ["file"]

@@ -17,13 +17,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from hifitse.audio.resampling import rate_problem
 from hifitse.errors import ConfigError, DataError
 
 SUFFIX = ".h5"
 _BETWEEN = "::"
 _DEFAULT_RATE = 48000
 # What h5py raises where a file is damaged depends on where it is.
-DAMAGE = (OSError, RuntimeError, KeyError, ValueError, TypeError)
+DAMAGE = (OSError, RuntimeError, KeyError, ValueError, TypeError, OverflowError)
+_MOST_BYTES_OF_A_CHUNK = 2**28
+"""All of a chunk is in memory when any of it is read."""
 
 
 def address(file: str | Path, dataset: str) -> str:
@@ -72,7 +75,7 @@ def opened(file: str, dataset: str, changed_ns: int = 0) -> Iterator[PackedRecor
         if changed_ns and os.stat(file).st_mtime_ns != changed_ns:
             raise DataError(f"{path}: its file changed since it was scanned; put it back, or start the command again")
         try:
-            found = content.get(dataset)
+            found = inside(content, dataset)
             problem = unusable(found)
             rate, _ = sample_rate(content)
         except DAMAGE as error:
@@ -87,6 +90,8 @@ def opened_file(file: str | Path) -> Iterator[Any]:
     """Open an HDF5 file for reading; errors are those of `opened`."""
     h5py = require_h5py(str(file))
     try:
+        if Path(file).exists() and not Path(file).is_file():
+            raise DataError(f"{file}: not a regular file")
         content = h5py.File(file, "r")
     except OSError as error:
         if not Path(file).exists():
@@ -110,6 +115,27 @@ def require_h5py(why: str) -> ModuleType:
     return module
 
 
+def inside(content: Any, path: str) -> Any:
+    """Return the object at a path of an open file, or None if there is none.
+
+    Raises:
+        ValueError: a link on the way leads elsewhere. A file that somebody sends must not have others read: what links,
+            external storage and virtual datasets name are files of this machine.
+    """
+    import h5py
+
+    found = content
+    for part in path.split("/"):
+        if not isinstance(found, h5py.Group) or part not in found:
+            return None
+        if not isinstance(found.get(part, getlink=True), h5py.HardLink):
+            raise ValueError("a link out of its place; only what lies in the file itself is read")
+        found = found[part]
+    if isinstance(found, h5py.Dataset) and (found.is_virtual or found.external):
+        raise ValueError("its samples are in other files; only what lies in the file itself is read")
+    return found
+
+
 def unusable(item: Any) -> str:
     """Return why an object of a file is no recording, or "": one is a dataset (L,) of floating-point numbers."""
     if item is None:
@@ -121,6 +147,8 @@ def unusable(item: Any) -> str:
         return f"has the shape {shape}, not one dimension"
     if dtype.kind != "f":
         return f"holds {dtype}, not floating-point numbers"
+    if item.chunks and item.chunks[0] * dtype.itemsize > _MOST_BYTES_OF_A_CHUNK:
+        return f"stored in chunks of {item.chunks[0] * dtype.itemsize / 2**20:,.0f} MiB"
     return "" if shape[0] else "empty"
 
 
@@ -132,7 +160,7 @@ def sample_rate(content: Any) -> tuple[int, bool]:
     """
     stated = content.attrs.get("sample_rate")
     rate = _DEFAULT_RATE if stated is None else whole_number(stated)
-    if rate < 1:
+    if rate_problem(rate):
         raise ValueError(f"sample_rate {rate}")
     return rate, stated is not None
 

@@ -11,13 +11,16 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 import numpy as np
+from pydantic import TypeAdapter
 
 from hifitse.audio import hdf5
 from hifitse.audio.header_cache import HeaderCache
+from hifitse.storage import is_text
 
 Layout = Literal["speech", "noise", "rir"]
-# A count beyond this is damage, not a corpus.
+# What is beyond these is damage, not a corpus.
 _MOST_IN_A_GROUP = 10**7
+_MOST_MISSING = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,20 +48,19 @@ class Listing:
     """False: the file has no attribute `sample_rate`."""
 
 
+_STAMPED = TypeAdapter(tuple[tuple[int, int], Listing])
+"""A listing with the size and the time of change of its file."""
+
+
 def list_once(file: Path, layout: Layout, progress: Callable[[int, int], None] | None = None) -> tuple[Listing, int]:
     """Return `list_file` and the file's time of change in ns; kept while the file has the same size and time."""
     status = file.stat()
-    stamp = [status.st_size, status.st_mtime_ns]
-    cache = HeaderCache(file, f"packed-{layout}")
-    try:
-        kept_stamp, rate, entries, problems, states_rate = cache.content
-        if kept_stamp == stamp:
-            return Listing(rate, [Entry(*entry) for entry in entries], problems, states_rate), status.st_mtime_ns
-    except (ValueError, TypeError):
-        pass
+    stamp = status.st_size, status.st_mtime_ns
+    cache = HeaderCache(file, f"packed-{layout}", _STAMPED)
+    if cache.content and cache.content[0] == stamp:
+        return cache.content[1], status.st_mtime_ns
     listing = list_file(file, layout, progress)
-    entries = [[entry.dataset, entry.name, entry.speaker, entry.num_frames] for entry in listing.entries]
-    cache.save([stamp, listing.sample_rate, entries, listing.problems, listing.states_rate])
+    cache.save((stamp, listing))
     return listing, status.st_mtime_ns
 
 
@@ -100,14 +102,21 @@ def _groups(content: Any, layout: Layout) -> Iterator[str]:
     if layout == "noise":
         yield ""
     elif layout == "speech":
-        yield from dict.fromkeys(_texts(content["speaker_ids"]))
+        yield from dict.fromkeys(_texts(content, "speaker_ids"))
     else:
-        # A source without `count` is one of which nothing was usable when the file was made.
-        yield from (name for name, item in content.items() if hasattr(item, "items") and "count" in item.attrs)
+        for name in content:
+            try:
+                item = hdf5.inside(content, name)
+            except ValueError:
+                yield name
+            else:
+                # A source without `count` is one of which nothing was usable when the file was made.
+                if hasattr(item, "items") and "count" in item.attrs:
+                    yield name
 
 
 def _list_group(content: Any, group: str, layout: Layout, listing: Listing) -> None:
-    items = content.get(group) if group else content
+    items = hdf5.inside(content, group) if group else content
     if not hasattr(items, "items"):
         listing.problems.append(f"{group}: is in speaker_ids, but there is no such group")
         return
@@ -116,12 +125,20 @@ def _list_group(content: Any, group: str, layout: Layout, listing: Listing) -> N
         stated = f"count is {count}" if "count" in items.attrs else "has no attribute count"
         listing.problems.append(f"{group or '/'}: {stated}")
         return
+    if count > _MOST_MISSING + len(items):
+        listing.problems.append(f"{group or '/'}: count is {count}, but there are only {len(items)} objects")
+        return
     names = _names(items, group, count)
-    durations = items["durations"][()].tolist() if "durations" in items else []
+    durations = _values(items, "durations").tolist() if "durations" in items else []
     for number in range(count):
         dataset = f"{group}/{number}" if group else str(number)
-        item = items.get(str(number))
-        problem = hdf5.unusable(item)
+        try:
+            item = hdf5.inside(items, str(number))
+            problem = hdf5.unusable(item)
+        except hdf5.DAMAGE as error:
+            problem = hdf5.reason(error)
+        if not problem and not is_text(names[number]):
+            problem = "its name is not UTF-8"
         if not problem and len(durations) == count and len(item) < durations[number]:
             problem = f"cut short: {len(item)} samples, {durations[number]} in durations"
         if problem:
@@ -134,7 +151,7 @@ def _list_group(content: Any, group: str, layout: Layout, listing: Listing) -> N
 def _names(items: Any, group: str, count: int) -> list[str]:
     """Return the names of a group's recordings: those of the files that they were made from, if these differ."""
     prefix = f"{group}/" if group else ""
-    given = _texts(items["filenames"]) if "filenames" in items else []
+    given = _texts(items, "filenames") if "filenames" in items else []
     names = [prefix + _below(filename, group) for filename in given]
     if len(names) == len(set(names)) == count:
         return names
@@ -150,7 +167,14 @@ def _below(filename: str, group: str) -> str:
     return parts[-1] if parts[:1] == ("/",) else "/".join(parts)
 
 
-def _texts(dataset: Any) -> list[str]:
-    return [
-        text.decode(errors="replace") if isinstance(text, bytes) else str(text) for text in np.atleast_1d(dataset[()])
-    ]
+def _texts(group: Any, name: str) -> list[str]:
+    values = np.atleast_1d(_values(group, name))
+    return [text.decode(errors="replace") if isinstance(text, bytes) else str(text) for text in values]
+
+
+def _values(group: Any, name: str) -> Any:
+    """Return the content of a dataset beside the recordings of a group."""
+    dataset = hdf5.inside(group, name)
+    if getattr(dataset, "size", None) is None or dataset.size > _MOST_IN_A_GROUP:
+        raise ValueError(f"{name} is no list of at most {_MOST_IN_A_GROUP}")
+    return dataset[()]

@@ -7,16 +7,23 @@ configuration there are the network and the sample rate, without anybody's folde
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 from torch import nn
 
 from hifitse.checkpoint.file import Checkpoint, Header, load_checkpoint, load_header, save_checkpoint
-from hifitse.checkpoint.weights import load_weights
+from hifitse.checkpoint.weights import network_of
 from hifitse.config.model import ModelConfig
-from hifitse.errors import CheckpointError
-from hifitse.models.build import build_model
+from hifitse.config.schema import AudioConfig
+from hifitse.errors import CheckpointError, reason
 
-_NETWORK: TypeAdapter[ModelConfig] = TypeAdapter(ModelConfig)
+
+class _Exported(BaseModel):
+    """What an exported model needs of the configuration; a checkpoint has the rest, too."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    audio: AudioConfig
+    model: ModelConfig
 
 
 @dataclass(frozen=True)
@@ -78,7 +85,10 @@ def load_exported(path: Path) -> TrainedModel:
         raise CheckpointError(f"{problem}; --model takes what hifitse export wrote") from error
     if _is_training(checkpoint):
         raise CheckpointError(f"{path}: a training checkpoint, not an exported model; use --from {path}")
-    return _build(checkpoint, "")
+    try:
+        return _build(checkpoint, "")
+    except CheckpointError as error:
+        raise CheckpointError(f"{path}: {error}") from error
 
 
 def is_exported(path: Path) -> bool:
@@ -96,13 +106,11 @@ def _is_training(checkpoint: Checkpoint) -> bool:
 def _build(checkpoint: Checkpoint, prefix: str) -> TrainedModel:
     header = checkpoint.header
     try:
-        config = _NETWORK.validate_python(header.config["model"])
+        config = _Exported.model_validate(header.config)
     except ValidationError as error:
         raise CheckpointError(
-            f"the model of step {header.step} has a network that this hifitse does not know "
-            f"({error.error_count()} wrong settings); use the version that it was trained with"
+            f"the model of step {header.step} has a network that this hifitse does not know ({reason(error)}); use the "
+            "version that it was trained with"
         ) from error
-    rate = header.config["audio"]["sample_rate"]
-    network = build_model(config, rate)
-    load_weights(network, checkpoint, prefix)
-    return TrainedModel(network.eval().requires_grad_(False), config, rate, header.step)
+    rate = config.audio.sample_rate
+    return TrainedModel(network_of(checkpoint, prefix, config.model, rate), config.model, rate, header.step)

@@ -6,32 +6,59 @@ truncation, bit flips and exchanged files are found.
 """
 
 import contextlib
+import dataclasses
 import hashlib
 import json
 import os
 import re
 import shutil
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import safetensors
 import safetensors.torch
 import torch
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic.dataclasses import dataclass
+from pydantic_core import from_json
 
 from hifitse import storage
-from hifitse.errors import CheckpointError
+from hifitse.checkpoint.tensors import Index, read_index, read_tensors
+from hifitse.config.section import MAX_STEP
+from hifitse.errors import CheckpointError, reason
 
 FORMAT_VERSION = 1
 SPARE_BYTES = 2**24
 """What a save leaves free on the disk: logs and validation results need some, too."""
 
 
-@dataclass(frozen=True)
+Count = Annotated[int, Field(ge=0, le=MAX_STEP, strict=True)]
+Finite = Annotated[float, Field(allow_inf_nan=False, strict=True)]
+
+
+class _Watch(BaseModel):
+    """What `hifitse.training.gradient_guard` keeps in a checkpoint."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    norms: list[Finite] = []
+    num_non_finite: Count = 0
+    num_spikes: Count = 0
+    median: Finite | None = None
+
+
+def _as_watch(data: dict[str, Any]) -> dict[str, Any]:
+    _Watch.model_validate(data)
+    return data
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class Header:
     """What a checkpoint says about itself, next to its tensors."""
 
-    step: int
+    step: Count
     """Completed steps."""
     config: dict[str, Any]
     """The whole configuration, as data."""
@@ -39,22 +66,25 @@ class Header:
     """Digest of the corpus that it was trained on."""
     parent: str | None = None
     """Digest of the checkpoint that this training was resumed from."""
-    optimizer_reset_step: int = 0
+    optimizer_reset_step: Count = 0
     """Step at which the optimizer last started with fresh moments."""
-    watch: dict[str, Any] = field(default_factory=dict)
+    watch: Annotated[dict[str, Any], AfterValidator(_as_watch)] = dataclasses.field(default_factory=dict)
     """The recent gradient norms, see `hifitse.training.gradient_guard`."""
-    num_rollbacks: int = 0
+    num_rollbacks: Count = 0
     """How often a guard has rolled this branch back."""
-    learning_rate_factor: float = 1.0
+    learning_rate_factor: Annotated[float, Field(gt=0, le=1)] = 1.0
     """What those rollbacks have cut the learning rate to."""
-    environment: dict[str, Any] = field(default_factory=dict)
-    """What it was trained with: version of torch, device, number of ranks. A resume is exact only with the same."""
+    environment: dict[str, Any] = dataclasses.field(default_factory=dict)
+    """What it was trained with: version of torch, device, ranks, threads. A resume is exact only with the same."""
     format_version: int = FORMAT_VERSION
-    digests: dict[str, str] = field(default_factory=dict)
+    digests: dict[str, str] = dataclasses.field(default_factory=dict)
     """Digest of each tensor, by name; filled in by `save`."""
 
 
-@dataclass(frozen=True)
+_HEADER = TypeAdapter(Header)
+
+
+@dataclasses.dataclass(frozen=True)
 class Checkpoint:
     header: Header
     tensors: dict[str, torch.Tensor]
@@ -79,7 +109,7 @@ def save_checkpoint(path: Path, header: Header, tensors: dict[str, torch.Tensor]
         with storage.atomic_file(path) as temporary:
             safetensors.torch.save_file(tensors, temporary, {"hifitse": text, "digest": digest})
             _forget_cached_pages(temporary)
-            load_checkpoint(temporary)
+            verify_checkpoint(temporary)
     except (OSError, safetensors.SafetensorError, CheckpointError) as error:
         reason = f"{error.strerror}: {error.filename}" if isinstance(error, OSError) else error
         raise CheckpointError(f"{path}: could not be saved ({reason}); free the disk or repair the folder") from error
@@ -93,42 +123,60 @@ def load_checkpoint(path: Path) -> Checkpoint:
         CheckpointError: the file is missing, damaged, or not a checkpoint of this format.
     """
     header, digest = load_header(path)
-    try:
-        with safetensors.safe_open(path, "pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
-    except (OSError, safetensors.SafetensorError) as error:
-        raise _damaged(path, str(error)) from error
-    if tensors.keys() != header.digests.keys():
-        differing = sorted(tensors.keys() ^ header.digests.keys())
-        raise _damaged(path, f"its tensors are not those of its header: {differing}")
-    for name, tensor in tensors.items():
-        if tensor_digest(tensor) != header.digests[name]:
-            raise _damaged(path, f"tensor {name} is not what was saved")
-    return Checkpoint(header, tensors, digest)
+    return Checkpoint(header, dict(_verified(path, header)), digest)
+
+
+def verify_checkpoint(path: Path) -> None:
+    """Read a checkpoint and verify all of it, as `load_checkpoint` does; one tensor at a time is in memory."""
+    header, _ = load_header(path)
+    for _ in _verified(path, header):
+        pass
 
 
 def load_header(path: Path) -> tuple[Header, str]:
     """Read and verify what a checkpoint says about itself; return it with its digest. Reads no tensor."""
     if not path.is_file():
         raise CheckpointError(f"{path}: no such checkpoint")
-    try:
-        with safetensors.safe_open(path, "pt") as file:
-            metadata = file.metadata() or {}
-    except (OSError, safetensors.SafetensorError) as error:
-        raise _damaged(path, str(error)) from error
-    if "hifitse" not in metadata:
+    index = _index(path)
+    if "hifitse" not in index.metadata:
         raise CheckpointError(f"{path}: a safetensors file, but not a hifitse checkpoint")
-    text, digest = metadata["hifitse"], metadata.get("digest", "")
+    text, digest = index.metadata["hifitse"], index.metadata.get("digest", "")
     if _text_digest(text) != digest:
         raise _damaged(path, "its header is not what was saved")
-    data = json.loads(text)
-    if data["format_version"] != FORMAT_VERSION:
-        raise CheckpointError(
-            f"{path}: format version {data['format_version']}, this hifitse reads {FORMAT_VERSION}; update hifitse"
-        )
-    if (named := re.fullmatch(r"step_(\d+)", path.stem)) and int(named[1]) != data["step"]:
-        raise _damaged(path, f"it holds step {data['step']}, not the step of its name")
-    return Header(**data), digest
+    try:
+        data = from_json(text)
+        version = data["format_version"]
+        if version != FORMAT_VERSION:
+            raise CheckpointError(
+                f"{path}: format version {version}, this hifitse reads {FORMAT_VERSION}; update hifitse"
+            )
+        header = _HEADER.validate_python(data)
+    except (ValueError, KeyError, TypeError) as error:
+        raise _damaged(path, f"its header: {reason(error)}") from error
+    if (named := re.fullmatch(r"step_(\d+)", path.stem)) and int(named[1]) != header.step:
+        raise _damaged(path, f"it holds step {header.step}, not the step of its name")
+    if index.entries.keys() != header.digests.keys():
+        differing = sorted(index.entries.keys() ^ header.digests.keys())
+        raise _damaged(path, f"its tensors are not those of its header: {differing}")
+    return header, digest
+
+
+def _verified(path: Path, header: Header) -> Iterator[tuple[str, torch.Tensor]]:
+    """Yield the tensors of a file, each after it was compared with its digest."""
+    try:
+        for name, tensor in read_tensors(path):
+            if tensor_digest(tensor) != header.digests.get(name):
+                raise _damaged(path, f"tensor {name} is not what was saved")
+            yield name, tensor
+    except (OSError, ValueError) as error:
+        raise _damaged(path, reason(error)) from error
+
+
+def _index(path: Path) -> Index:
+    try:
+        return read_index(path)
+    except (OSError, ValueError) as error:
+        raise _damaged(path, reason(error)) from error
 
 
 def _forget_cached_pages(path: Path) -> None:

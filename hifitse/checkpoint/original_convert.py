@@ -12,11 +12,12 @@ from torch import Tensor
 from hifitse.checkpoint.file import Header
 from hifitse.checkpoint.original_file import Original
 from hifitse.checkpoint.original_network import Shapes, differences, sizes
+from hifitse.checkpoint.weights import expected_tensors, weightless_model
 from hifitse.config.files import to_data
 from hifitse.config.model import GridConfig
 from hifitse.config.schema import Config
 from hifitse.errors import CheckpointError, ConfigError
-from hifitse.models.build import build_model, num_parameters
+from hifitse.models.build import num_parameters
 from hifitse.schedule import learning_rate
 
 _FLOATS = (torch.float32, torch.float16, torch.bfloat16)
@@ -33,6 +34,13 @@ class Converted:
     num_parameters: int
 
 
+def as_original(config: Config) -> Config:
+    """Return the configuration with what the original's network does not know, and its weights cannot tell, off."""
+    if not isinstance(config.model, GridConfig):
+        return config
+    return config.model_copy(update={"model": config.model.model_copy(update={"normalize_level": False})})
+
+
 def convert(original: Original, config: Config) -> Converted:
     """Return the original's state as a checkpoint under this configuration.
 
@@ -41,12 +49,12 @@ def convert(original: Original, config: Config) -> Converted:
         CheckpointError: tensors are missing, unknown, misshapen or not finite; the message has a line for each.
     """
     _check_network(original, config)
-    model = build_model(config.model, config.audio.sample_rate)
+    model = weightless_model(config.model, config.audio.sample_rate)
     shapes = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
     # AdamW numbers parameters in the order in which the weights were saved.
     order = list(original.weights if original.weights.keys() == shapes.keys() else shapes)
     tensors = _by_our_names(original, order)
-    if problems := _problems(tensors, _expected(shapes, with_moments=original.adamw is not None)):
+    if problems := _problems(tensors, expected_tensors(shapes, shapes if original.adamw else ())):
         raise CheckpointError(
             f"{original.path}: {len(problems)} tensors cannot be imported, so nothing was:\n  " + "\n  ".join(problems)
         )
@@ -82,15 +90,6 @@ def _by_our_names(original: Original, order: list[str]) -> dict[str, Any]:
         name = order[position] if position < len(order) else f"parameter {position}"
         tensors |= {f"optimizer/{name}/{key}": value for key, value in moments.items()}
     return tensors
-
-
-def _expected(shapes: Shapes, with_moments: bool) -> dict[str, tuple[int, ...]]:
-    expected = {f"{part}/{name}": shape for part in ("model", "ema") for name, shape in shapes.items()}
-    if with_moments:
-        for name, shape in shapes.items():
-            parts = {"step": (), "exp_avg": shape, "exp_avg_sq": shape}
-            expected |= {f"optimizer/{name}/{key}": of_part for key, of_part in parts.items()}
-    return expected
 
 
 def _problems(tensors: Mapping[str, Any], expected: Shapes) -> list[str]:

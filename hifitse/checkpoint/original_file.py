@@ -1,7 +1,8 @@
 """Reads a training checkpoint of the original script, whatever is in it; `original_convert` says what must be.
 
 The file is a pickle, but only torch's restricted unpickler reads it. That one builds tensors and plain values, and
-refuses everything that could run code.
+refuses everything that could run code. Nothing is said of what it built but its types: lists that hold each other
+could be written out for ever.
 """
 
 import hashlib
@@ -13,7 +14,11 @@ from typing import Any
 
 import torch
 
+from hifitse.config.section import MAX_STEP
 from hifitse.errors import CheckpointError
+from hifitse.storage import opened
+
+_MOST_PARAMETERS = 10**6
 
 Weights = dict[str, Any]
 """By name; tensors, if the file is sound."""
@@ -57,24 +62,23 @@ def read_original(path: Path) -> Original:
     if path.is_dir():
         raise CheckpointError(f"{path}: a folder; name the .pt file inside it")
     try:
-        with path.open("rb") as file:
+        with opened(path) as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read: {error.strerror}") from None
     _check_archive(path)
     content = _load(path)
     if missing := [key for key in ("step", "generator", "ema_generator") if key not in content]:
-        raise _foreign(
-            path, f"no {', '.join(missing)} in it, but {', '.join(map(str, list(content)[:6])) or 'nothing'}"
-        )
+        names = [key for key in content if isinstance(key, str)]
+        raise _foreign(path, f"no {', '.join(missing)} in it, but {', '.join(names[:6]) or 'nothing'}")
     step, weights, ema = content["step"], content["generator"], content["ema_generator"]
-    if type(step) is not int or not 0 <= step < 10**8:
-        raise _foreign(path, f"its step is {step!r}")
-    if not isinstance(weights, dict) or not isinstance(ema, dict):
-        raise _foreign(path, "its generator or ema_generator has no tensors by name")
-    ema_weights = {str(name).removeprefix("module."): value for name, value in ema.items() if name != "n_averaged"}
-    weights = {str(name): value for name, value in weights.items()}
-    return Original(path, digest, step, weights, ema_weights, _adamw(path, content.get("opt_G")))
+    if type(step) is not int or not 0 <= step <= MAX_STEP:
+        raise _foreign(path, f"its step is {'out of range' if type(step) is int else f'a {type(step).__name__}'}")
+    for part in (weights, ema):
+        if not isinstance(part, dict) or not all(isinstance(name, str) for name in part):
+            raise _foreign(path, "its generator or ema_generator has no tensors by name")
+    ema_weights = {name.removeprefix("module."): value for name, value in ema.items() if name != "n_averaged"}
+    return Original(path, digest, step, dict(weights), ema_weights, _adamw(path, content.get("opt_G")))
 
 
 def _check_archive(path: Path) -> None:
@@ -85,7 +89,9 @@ def _check_archive(path: Path) -> None:
     try:
         with zipfile.ZipFile(path) as archive:
             is_saved = any(name.endswith("/data.pkl") for name in archive.namelist())
-            damaged = archive.testzip()
+            # torch.save does not compress, so nothing in its archives becomes larger than they are.
+            is_saved &= all(info.compress_type == zipfile.ZIP_STORED for info in archive.infolist())
+            damaged = archive.testzip() if is_saved else None
     except Exception:  # A damaged archive raises far more than BadZipFile.
         raise CheckpointError(f"{path}: damaged or cut short; copy it again") from None
     if not is_saved:
@@ -120,10 +126,13 @@ def _adamw(path: Path, saved: Any) -> AdamW | None:
         return None
     try:
         # Parameters are numbered over all groups.
-        numbers = [number for group in saved["param_groups"] for number in group["params"]]
-        state, group = saved["state"], saved["param_groups"][0]
+        groups = saved["param_groups"]
+        if sum(len(group["params"]) for group in groups) > _MOST_PARAMETERS:
+            raise ValueError
+        numbers = [number for group in groups for number in group["params"]]
+        state, group = saved["state"], groups[0]
         moments = {position: dict(state[number]) for position, number in enumerate(numbers) if number in state}
-        rate, betas, decay = float(group["lr"]), tuple(map(float, group["betas"])), float(group["weight_decay"])
+        rate, betas, decay = float(group["lr"]), tuple(map(float, group["betas"][:2])), float(group["weight_decay"])
         peak = float(group.get("initial_lr", rate))
     except (AttributeError, KeyError, IndexError, RuntimeError, TypeError, ValueError):
         raise _foreign(path, "its opt_G is no state of AdamW") from None

@@ -21,6 +21,7 @@ from hifitse.checks.audit_questions import (
     gradient_shares,
     held_level,
     loss_parts,
+    not_finite,
     pay_for_silence,
     phase_pull,
     present_slopes,
@@ -65,6 +66,9 @@ def audit(objective: Objective, model: nn.Module, scenes: MicroBatch) -> Audit:
         name: sweep(objective, scenes, name, waveform)
         for name, waveform in (("model", output), ("ideal", very_good), ("mixture", copy))
     }
+    if unmeasured := not_finite(*curves.values()):
+        # Nothing else can be asked.
+        return Audit((unmeasured,), tuple(curves.values()))
     findings = [
         bounded_terms(curves["ideal"], curves["mixture"]),
         pay_for_silence(objective, scenes, very_good),

@@ -24,6 +24,9 @@ MAX_REST = 0.5
 NEGLIGIBLE = 0.01
 """What the energy floor may leave of a TA term that has ended; before its weight."""
 
+WEAKEST_PUSH = 1e-3
+"""What a unit weight of the amplitude term earns at least by 1 dB more, where it can measure the level (0.026)."""
+
 Level = Literal["pass", "note", "warn", "fail"]
 
 
@@ -97,6 +100,20 @@ def _slope_below(objective: Objective, scenes: MicroBatch, estimate: Tensor, nam
     return high - low
 
 
+def not_finite(*curves: Curve) -> Finding | None:
+    """Is there an output whose loss is no number?"""
+    for curve in curves:
+        for name, values in curve.terms.items():
+            for gain_db, value in zip(curve.gain_db, values, strict=True):
+                if not math.isfinite(value):
+                    message = (
+                        f"the term {name} is {value} for the output '{curve.output}' at {gain_db:g} dB: nothing can be "
+                        "said of this objective; look for extreme settings in loss and mixing, and for extreme samples"
+                    )
+                    return Finding("finite terms", "fail", message, {})
+    return None
+
+
 def bounded_terms(*curves: Curve) -> Finding:
     """Can a term go below zero?"""
     # SI-SDR is exempt: it is the signal objective, and only better separation lowers it, no gain does.
@@ -154,6 +171,12 @@ def held_level(objective: Objective, scenes: MicroBatch, very_good: Tensor, copy
     pull = max(high - low for low, high in itertools.pairwise(copy.absent)) / (GAINS_DB[1] - GAINS_DB[0])
     anchor = Objective(objective.config.model_copy(update={"amplitude_weight": 1.0}))
     push = -_slope_below(anchor, scenes, very_good, "amplitude")
+    if push < WEAKEST_PUSH:
+        message = (
+            f"the amplitude term does not pull a TP output that is {HOLD_DB:g} dB too quiet up to its level: targets "
+            "are too quiet to be measured; raise mixing.level_db"
+        )
+        return Finding(topic, "warn", message, {"pull_per_db": pull, "push_per_db": weight * push})
     needed = pull / push
     figures = {"pull_per_db": pull, "push_per_db": weight * push, "needed_amplitude_weight": needed}
     remedy = f"loss.amplitude_weight {math.ceil(10 * needed) / 10:g} holds it within {HOLD_DB:g} dB"

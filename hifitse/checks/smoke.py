@@ -142,4 +142,5 @@ def _implied_ta_weight(loss: float, terms: dict[str, float], config: LossConfig)
     rest = config.amplitude_weight * terms.get("amplitude", 0.0) + config.phase_weight * terms.get("phase", 0.0)
     if "absent" not in terms:
         return 0.0
-    return (loss - rest - terms["neg_si_sdr"]) / (terms["absent"] - terms["neg_si_sdr"])
+    difference = terms["absent"] - terms["neg_si_sdr"]
+    return (loss - rest - terms["neg_si_sdr"]) / difference if difference else config.ta_weight

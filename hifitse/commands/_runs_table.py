@@ -7,7 +7,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from hifitse.console import cell, duration, out
+from hifitse.console import cell, duration, out, print_line
 from hifitse.runs.summary import Summary
 from hifitse.runs.tree import Member
 
@@ -43,7 +43,7 @@ def print_runs(members: Sequence[Member], folder: Path) -> None:
     console.print(table)
     for member in members:
         for problem in member.summary.problems:
-            out.print(f"{member.summary.path}: {problem}", markup=False, soft_wrap=True)
+            print_line(f"{member.summary.path}: {problem}")
 
 
 def _name(member: Member, folder: Path) -> str:

@@ -32,6 +32,8 @@ def export(
     """
     if output.suffix != ".safetensors":
         raise UsageError(f"--output {output}: must end in .safetensors")
+    if output.is_dir():
+        raise UsageError(f"--output {output}: a folder; name a file in it")
     if not output.parent.is_dir():
         raise UsageError(f"--output {output}: there is no folder {output.parent}; make it first")
     if output.exists() and not force:

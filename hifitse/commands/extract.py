@@ -53,6 +53,8 @@ def extract(
     """
     if output.suffix.lower() != ".wav":
         raise UsageError(f"--output {output}: must end in .wav (32-bit float, which keeps any level)")
+    if output.is_dir():
+        raise UsageError(f"--output {output}: a folder; name a file in it")
     if not output.parent.is_dir():
         raise UsageError(f"--output {output}: there is no folder {output.parent}; make it first")
     for given in (mixture, reference, target):
@@ -62,6 +64,11 @@ def extract(
         raise UsageError("--model brings all it needs; leave out --run, --from, --config and --set")
     if model is None:
         _, found = resolve(config, run, overrides)
+    from hifitse.audio.files import probe_audio
+
+    for given in (mixture, reference, target):
+        if given is not None:
+            probe_audio(given)
     from hifitse.checkpoint.export import load_exported, trained_model
     from hifitse.experiment import pick_device
     from hifitse.inference import Extractor, extract_file

@@ -28,19 +28,19 @@ def import_checkpoint(
     settings, target = resolve(config, run, overrides)
     target.require_new()
     from hifitse.checkpoint.file import save_checkpoint
-    from hifitse.checkpoint.original_convert import convert
+    from hifitse.checkpoint.original_convert import as_original, convert
     from hifitse.checkpoint.original_file import read_original
-    from hifitse.runs.records import Origin
-    from hifitse.storage import write_json
+    from hifitse.runs.records import Origin, write_record
     from hifitse.training.start import prepare_new
 
     # Everything that can be wrong with the file is found before anything is written.
-    original = read_original(file)
+    original, settings = read_original(file), as_original(settings)
     converted = convert(original, settings)
     origin = Origin(source=file.name, step=original.step, digest=original.digest)
     with target.lock():
+        target.remove_leftovers()
         prepare_new(target, settings)
-        write_json(target.origin_path, origin.model_dump())
+        write_record(target.origin_path, origin)
         save_checkpoint(target.checkpoint_path(original.step), converted.header, converted.tensors)
     for note in converted.notes:
         info(f"note: {note}")

@@ -12,7 +12,7 @@ from hifitse.commands._options import JsonOption
 from hifitse.config.files import BUNDLED, bundled_names, load_config
 from hifitse.console import info, print_json, print_line
 from hifitse.errors import UsageError
-from hifitse.storage import write_text
+from hifitse.storage import is_text, write_text
 
 app = new_app()
 
@@ -64,6 +64,8 @@ def init(
     text = (BUNDLED / "configs" / f"{like}.yaml").read_text()
     for kind, paths in {"speech": speech, "noise": noise, "rir": rir}.items():
         for given in paths or ():
+            if not is_text(str(given.absolute())):
+                raise UsageError(f"--{kind} {given}: not UTF-8, which names of folders have to be; rename it")
             if not given.exists():
                 raise UsageError(f"--{kind} {given}: no such file or folder in {Path.cwd()}")
         if paths:

@@ -18,6 +18,7 @@ from hifitse.commands._options import (
     UnsafeOption,
 )
 from hifitse.commands._setup import build_experiment, resolve, resolve_file
+from hifitse.config.section import MAX_STEP
 from hifitse.console import info, warn
 from hifitse.distributed.launch import launch_ranks
 from hifitse.errors import UsageError
@@ -37,7 +38,11 @@ VerifyOption = Annotated[
 StepsOption = Annotated[
     int | None,
     typer.Option(
-        "--steps", min=1, metavar="N", help="With --verify, repeat N steps (default: to the next checkpoint)."
+        "--steps",
+        min=1,
+        max=MAX_STEP,
+        metavar="N",
+        help="With --verify, repeat N steps (default: to the next checkpoint).",
     ),
 ]
 
@@ -77,7 +82,7 @@ def resume(
         settings, origin = resolve(config, run, overrides)
     if ref.file is None:
         origin.require()
-    if launch_ranks(ranks):
+    if launch_ranks(ranks, settings.train.batch_size):
         return
     if verify:
         from hifitse.commands._verify import verify_resume

@@ -1,7 +1,7 @@
 """hifitse runs: list the runs, pin checkpoints, restore archived branches."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -11,6 +11,9 @@ from hifitse.console import info, print_json
 from hifitse.errors import UsageError
 from hifitse.runs.checkpoint_ref import CheckpointRef
 from hifitse.runs.run import RUNS, Run, find_runs
+
+if TYPE_CHECKING:
+    from hifitse.runs.restore import Restored
 
 
 class _Runs(Group):
@@ -69,7 +72,8 @@ def unpin(run: RequiredRunOption, source: CheckpointOption, json: JsonOption = F
     from hifitse.runs import records
 
     # A pin may outlive its checkpoint, where a branch was archived.
-    found, step = (_run(run), int(source)) if source.isdecimal() else _checkpoint(run, source)
+    ref = CheckpointRef(source)
+    found, step = (_run(run), ref.step) if ref.step is not None else _checkpoint(run, source)
     records.unpin(found, step)
     _say_pins(found, f"step {step} is not pinned any more", json)
 
@@ -81,22 +85,30 @@ def restore(
     json: JsonOption = False,
 ) -> None:
     """Restore an archived branch; what is there now is archived in turn, nothing is deleted."""
-    from hifitse.runs import branches
     from hifitse.runs.events import EventLog
+    from hifitse.runs.restore import find_branch
+    from hifitse.runs.restore import restore as restore_branch
 
     found = _run(run)
-    branches.find_branch(found, number)
-    with found.lock():
-        done = branches.restore(found, number)
+    find_branch(found, number)
+
+    def tell(done: "Restored") -> None:
         message = (
             f"abandoned/{done.number} is back, up to step {done.last_step}; what was there after step "
             f"{done.after_step} is in abandoned/{done.aside}"
         )
-        details = {"number": done.number, "after_step": done.after_step, "aside": done.aside}
-        EventLog(found, info).report("restored", done.last_step, message, **details)
+        EventLog(found, info).report("restored", done.last_step, message, **_details(done))
+
+    with found.lock():
+        found.remove_leftovers()
+        done = restore_branch(found, number, tell)
     info(f"undo it with: hifitse runs restore --run {found.argument} {done.aside}")
     if json:
-        print_json({"run": found.name, "last_step": done.last_step, **details})
+        print_json({"run": found.name, "last_step": done.last_step, **_details(done)})
+
+
+def _details(done: "Restored") -> dict[str, str | int]:
+    return {"number": done.number, "after_step": done.after_step, "aside": done.aside}
 
 
 def _say_pins(run: Run, message: str, json: bool) -> None:

@@ -74,13 +74,14 @@ def _show(selection: "Selection", run: "Run") -> None:
     metrics_table("step", [(str(step), *rows[step]) for step in sorted(rows)])
     print_line(f"* best by {selection.metric.name}: step {best.step}, {best.path}")
     for excluded in selection.excluded:
-        if excluded.metrics:
+        if excluded.metrics or excluded.is_damaged:
             print_line(f"- left out: step {excluded.step}: {excluded.reason}")
     if gone := [excluded for excluded in selection.excluded if excluded.is_gone]:
         reasons = ", ".join(dict.fromkeys(excluded.reason for excluded in gone))
         steps = ", ".join(str(excluded.step) for excluded in gone)
         print_line(f"left out: {len(gone)} of which only the validation result is left ({reasons}): {steps}")
-    if other := [str(item.step) for item in selection.excluded if not item.metrics and not item.is_gone]:
+    apart = [item for item in selection.excluded if not item.metrics and not item.is_gone and not item.is_damaged]
+    if other := [str(item.step) for item in apart]:
         print_line(
             f"left out: {len(other)} without a comparable validation (hifitse validate --run {run.argument} "
             f"--from STEP does it): {', '.join(other)}"

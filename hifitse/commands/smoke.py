@@ -25,7 +25,8 @@ _MARKS = {"pass": "[green]PASS[/]", "note": "[dim]note[/]", "warn": "[yellow]WAR
 @command(app, "hifitse smoke --steps 100 --config configs/demo.yaml", "hifitse smoke --run demo --from best")
 def smoke(
     steps: Annotated[
-        int, typer.Option("--steps", min=1, metavar="N", help="Steps to train, over all phases to come.")
+        int,
+        typer.Option("--steps", min=1, max=100_000, metavar="N", help="Steps to train, over all phases to come."),
     ] = 100,
     source: Annotated[
         str | None,

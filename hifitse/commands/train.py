@@ -35,7 +35,7 @@ def train(
     """Start a new run: train through all phases, validate, save checkpoints."""
     settings, target = resolve(config, run, overrides)
     target.require_new()
-    if launch_ranks(ranks):
+    if launch_ranks(ranks, settings.train.batch_size):
         return
     from hifitse.checks.audit import require_sound_objective
     from hifitse.commands._training import run_training, stop_step

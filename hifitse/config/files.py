@@ -12,11 +12,11 @@ from pydantic import ValidationError
 from hifitse.config.data import DataConfig
 from hifitse.config.parsing.annotations import item_type, list_type, options
 from hifitse.config.parsing.messages import Origins, lines_for
-from hifitse.config.parsing.overrides import apply_override
-from hifitse.config.parsing.yaml import KeyPath, read_yaml, write_yaml
+from hifitse.config.parsing.overrides import apply_override, as_typed
+from hifitse.config.parsing.yaml import MOST_BYTES, KeyPath, read_yaml, write_yaml
 from hifitse.config.schema import Config
 from hifitse.errors import ConfigError
-from hifitse.storage import write_text
+from hifitse.storage import read_bytes, write_text
 
 Data = dict[str, Any]
 
@@ -42,10 +42,12 @@ def find_config(path: Path, folder: Path = Path()) -> Path:
     Raises:
         ConfigError: there is neither.
     """
-    if (folder / path).exists():
+    if (folder / path).exists() and not (folder / path).is_dir():
         return folder / path
     if str(path) in bundled_names():
         return BUNDLED / "configs" / f"{path}.yaml"
+    if (folder / path).is_dir():
+        raise ConfigError(f"{path}: is a folder; name the file of the configuration")
     where = "" if path.is_absolute() else f" in {(Path.cwd() / folder).resolve()}"
     raise ConfigError(f"{path}: no such configuration{where}; {', '.join(bundled_names())} come with hifitse")
 
@@ -80,9 +82,9 @@ def _validated(data: Data, origins: Origins, overrides: Sequence[str]) -> Config
     for override in overrides:
         try:
             path = apply_override(data, override)
-            origins.replace(path, {path: f"--set {override}"})
+            origins.replace(path, {path: as_typed(override)})
             # Whatever is relative now came with the override.
-            _make_absolute(data, Path.cwd(), f"--set {override}")
+            _make_absolute(data, Path.cwd(), as_typed(override))
         except ConfigError as error:
             problems.append(str(error))
     try:
@@ -97,7 +99,7 @@ def _validated(data: Data, origins: Origins, overrides: Sequence[str]) -> Config
 def _read(path: Path, extended_by: tuple[Path, ...]) -> tuple[Data, Origins]:
     """Return what a file says, what it extends included, and where each value stands."""
     try:
-        content = path.read_bytes()
+        content = read_bytes(path, MOST_BYTES)
     except OSError as error:
         raise ConfigError(f"{path}: cannot read the configuration: {error.strerror}") from None
     data, lines = read_yaml(content, str(path))

@@ -4,7 +4,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from hifitse.config.section import Count, MetricName, Name, Positive, Section
+from hifitse.config.section import Count, MetricName, Name, Positive, Section, Steps
+
+_Bound = Annotated[float, Field(ge=-1e6, le=1e6)]
 
 Action = Literal["ignore", "warn", "stop", "rollback"]
 
@@ -16,9 +18,9 @@ class Guard(Section):
     """Name of the guard, in messages and overrides: health.guards.level_low.action=warn."""
     metric: MetricName
     """The metric that is judged, of the EMA weights and of the model weights."""
-    below: float | None = None
+    below: _Bound | None = None
     """Unhealthy below this value."""
-    above: float | None = None
+    above: _Bound | None = None
     """Unhealthy above this value."""
     below_target: Positive | None = None
     """ta_energy_db only: unhealthy this many dB below the level that loss.absent asks for."""
@@ -58,9 +60,9 @@ class NonFiniteGuard(Section):
 class SpikeGuard(Section):
     """The gradient norm is far above its running median. Such a step is not taken, unless the action is ignore."""
 
-    factor: Annotated[float, Field(gt=1)] = 20.0
+    factor: Annotated[float, Field(gt=1, le=1e6)] = 20.0
     """Norm over the median of the window from which a step is a spike."""
-    window: Annotated[int, Field(ge=10)] = 200
+    window: Annotated[int, Field(ge=10, le=10_000)] = 200
     """Steps in the window; it judges once it is half full, and spikes enter it too: a new normal is learnt."""
     patience: Count = 10
     """Spikes in a row before the guard acts."""
@@ -69,7 +71,7 @@ class SpikeGuard(Section):
 
 
 class HealthConfig(Section):
-    guards: tuple[Guard, ...] = (
+    guards: Annotated[tuple[Guard, ...], Field(max_length=100)] = (
         Guard(name="level_low", metric="rms_ratio", below=0.8, phases="with_ta"),
         Guard(name="level_high", metric="rms_ratio", above=1.25, phases="with_ta"),
         # Not unhealthy in itself: a good extractor is very quiet where its speaker is absent.
@@ -83,9 +85,9 @@ class HealthConfig(Section):
     """Rule on steps whose loss or gradient is not finite."""
     spike: SpikeGuard = SpikeGuard()
     """Rule on steps whose gradient norm is far above the usual."""
-    max_rollbacks: Annotated[int, Field(ge=0)] = 3
+    max_rollbacks: Annotated[int, Field(ge=0, le=1000)] = 3
     """Rollbacks on one branch; the next one stops the run instead."""
-    rollback_learning_rate_factor: Annotated[float, Field(gt=0, le=1)] = 0.5
+    rollback_learning_rate_factor: Annotated[float, Field(ge=1e-3, le=1)] = 0.5
     """By what each rollback multiplies the learning rate from then on."""
 
     @model_validator(mode="after")
@@ -103,9 +105,9 @@ class RetentionConfig(Section):
     # All stay by default: a run of 100 full-size checkpoints takes 19 GB, and what was deleted never comes back.
     keep_last: Count | None = None
     """The newest valid checkpoints to keep, null: all of them. Older ones are deleted unless kept by what follows."""
-    keep_every: Count | None = None
+    keep_every: Steps | None = None
     """Of the older ones, keep the first at or after every multiple of this many steps; null: none."""
-    keep_best: Annotated[int, Field(ge=0)] = 3
+    keep_best: Annotated[int, Field(ge=0, le=10_000)] = 3
     """Of the older ones, keep this many of the best by selection.metric, within the bounds of select-best."""
 
     @model_validator(mode="after")

@@ -3,7 +3,7 @@
 Here, in `hifitse.config.model` and nowhere else, a setting has a default. Files are read by `hifitse.config.files`.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -12,20 +12,26 @@ from hifitse.config.model import ModelConfig
 from hifitse.config.policies import HealthConfig, RetentionConfig
 from hifitse.config.section import (
     Count,
+    Decibels,
     MetricName,
     NonNegative,
-    Positive,
     Requirement,
+    Seconds,
     Section,
+    Step,
+    Steps,
 )
+
+_MOST_BYTES = 10**11
+"""Of scenes that are rendered at once."""
 
 
 class AudioConfig(Section):
     sample_rate: Annotated[int, Field(ge=4000, le=192000)] = 48000
     """Rate of everything the model hears, in Hz; files of any other rate are resampled."""
-    mixture_seconds: Positive = 4.0
+    mixture_seconds: Seconds = 4.0
     """Length of a training mixture, in seconds."""
-    reference_seconds: Positive = 4.0
+    reference_seconds: Seconds = 4.0
     """Length of a reference utterance, in seconds."""
 
     @property
@@ -41,9 +47,9 @@ class AbsentLoss(Section):
     kind: Literal["hinge", "relative", "raw_db"] = "hinge"
     """hinge: max(0, E - target_db). relative: energy over the mixture's, smooth. raw_db: E itself, which
     pays for silence without end; only for reproducing that failure."""
-    target_db: float = -30.0
+    target_db: Decibels = -30.0
     """hinge: level of the estimate that is silent enough, in dB below full scale."""
-    relative_floor: Positive = 0.01
+    relative_floor: Annotated[float, Field(ge=1e-12, le=1000)] = 0.01
     """relative: estimate energy over mixture energy at which the term is 3 dB (0.01 is -20 dB)."""
 
 
@@ -60,42 +66,50 @@ class LossConfig(Section):
 
 
 class TrainConfig(Section):
-    total_steps: Count = 500_000
+    total_steps: Steps = 500_000
     """Optimizer steps in the whole training; the learning rate decays towards this step."""
     batch_size: Count = 8
     """Scenes per optimizer step, over all micro-batches and ranks."""
     micro_batch_size: Count = 2
     """Scenes that are in memory at once; changes nothing but memory and speed."""
-    validate_every: Count = 5000
+    validate_every: Steps = 5000
     """Steps between validations; each one also saves a checkpoint."""
-    checkpoint_every: Count = 5000
+    checkpoint_every: Steps = 5000
     """Steps between checkpoints."""
-    save_attempts: Count = 20
-    """Failed attempts in a row to save a checkpoint, at growing intervals (about 2 hours), before the run stops."""
-    log_every: Count = 100
+    save_minutes: Annotated[float, Field(ge=0, le=100_000)] = 120
+    """How long saving may keep failing, at growing intervals, before the run ends."""
+    log_every: Steps = 100
     """Steps between rows in metrics.jsonl."""
-    learning_rate: Positive = 2e-4
+    learning_rate: Annotated[float, Field(gt=0, le=10)] = 2e-4
     """Peak learning rate of AdamW."""
-    min_learning_rate: NonNegative = 1e-5
+    min_learning_rate: Annotated[float, Field(ge=0, le=10)] = 1e-5
     """Learning rate at the end of the cosine decay."""
-    warmup_steps: Annotated[int, Field(ge=0)] = 5000
+    warmup_steps: Step = 5000
     """Steps over which the learning rate rises to its peak."""
-    rewarmup_steps: Annotated[int, Field(ge=0)] = 500
+    rewarmup_steps: Step = 500
     """Steps over which the learning rate rises back to its place after --reset-optimizer."""
     betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = (0.8, 0.99)
     """Momentum constants of AdamW."""
     weight_decay: NonNegative = 0.01
     """Decoupled weight decay of AdamW."""
-    clip_norm: Positive = 5.0
+    clip_norm: Annotated[float, Field(gt=0, le=1e12)] = 5.0
     """Gradients with a larger norm are scaled down to it."""
     ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.999
     """Decay of the EMA weights, per step; they are validated, selected and exported."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Arithmetic of the model; auto: bfloat16 on a GPU, float32 on a CPU. Losses are always float32."""
-    cpu_threads: Count | None = None
+    cpu_threads: Annotated[int, Field(ge=1, le=1024)] | None = None
     """Threads of the model on a CPU; null: one for each core. Fewer is faster where other processes use the cores."""
     deterministic: bool = False
     """Use deterministic GPU kernels: exact resume there, somewhat slower."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_older_settings(cls, values: Any) -> Any:
+        """Configurations of older runs also have save_attempts, which save_minutes has replaced."""
+        if isinstance(values, dict):
+            values = {key: value for key, value in values.items() if key != "save_attempts"}
+        return values
 
     @model_validator(mode="after")
     def _fits_together(self) -> "TrainConfig":
@@ -109,7 +123,7 @@ class TrainConfig(Section):
 
 
 class ValidationConfig(Section):
-    num_scenes: Annotated[int, Field(ge=2)] = 400
+    num_scenes: Annotated[int, Field(ge=2, le=100_000)] = 400
     """Scenes of every validation, the same for every checkpoint."""
     absent_ratio: Annotated[float, Field(gt=0, lt=1)] = 0.2
     """Share of TA scenes among them, kept exactly."""
@@ -130,14 +144,14 @@ class ValidationConfig(Section):
 class SelectionConfig(Section):
     metric: MetricName = "tp_si_sdr"
     """Metric by which checkpoints are ranked, among those that are within the bounds of health.guards."""
-    require: tuple[Requirement, ...] = ()
+    require: tuple[Requirement, ...] = Field(default=(), max_length=100)
     """Further bounds that a checkpoint must keep to be ranked at all, e.g. ta_suppression_db>=10."""
 
 
 class Config(Section):
     """Everything that defines an experiment."""
 
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     """Seed of the initial weights and of every training scene."""
     audio: AudioConfig = AudioConfig()
     """Sample rate and lengths."""
@@ -145,7 +159,7 @@ class Config(Section):
     """Where the recordings are, and how they are split and loaded."""
     mixing: MixingConfig = MixingConfig()
     """How scenes are mixed."""
-    curriculum: tuple[Phase, ...] = Field(min_length=1)
+    curriculum: tuple[Phase, ...] = Field(min_length=1, max_length=100)
     """The phases of the training, in order."""
     model: ModelConfig
     """The network."""
@@ -180,6 +194,21 @@ class Config(Section):
             raise ValueError(
                 f"curriculum: phase {names[-1]} starts at {last}, after train.total_steps {self.train.total_steps}"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _scenes_fit_into_memory(self) -> "Config":
+        samples = 2 * self.audio.mixture_samples + self.audio.reference_samples
+        at_once = 1 + self.data.num_workers * self.data.prefetch
+        for key, batch in (
+            ("train: micro_batch_size", self.train.micro_batch_size),
+            ("validation: batch_size", self.validation.batch_size),
+        ):
+            if (num_bytes := 4 * samples * batch * at_once) > _MOST_BYTES:
+                raise ValueError(
+                    f"{key} {batch} with audio of this length and {at_once} batches at once (data.num_workers, "
+                    f"data.prefetch) takes {num_bytes / 1e9:,.0f} GB; at most {_MOST_BYTES / 1e9:.0f} are meant"
+                )
         return self
 
     @model_validator(mode="after")

@@ -5,26 +5,49 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+from hifitse.storage import is_text
+
+MAX_STEP = 99_999_999
+"""The names of checkpoints have eight digits."""
+
+# Every number has an upper bound: what lies above it is a slip, and would hang, or fill the memory, at some later time.
 Fraction = Annotated[float, Field(ge=0, le=1)]
-Positive = Annotated[float, Field(gt=0)]
-NonNegative = Annotated[float, Field(ge=0)]
-Count = Annotated[int, Field(ge=1)]
+Positive = Annotated[float, Field(gt=0, le=1e6)]
+NonNegative = Annotated[float, Field(ge=0, le=1e6)]
+Seconds = Annotated[float, Field(gt=0, le=600)]
+Decibels = Annotated[float, Field(ge=-120, le=120)]
+"""Of 24 bits, the quietest sound is 120 dB and more below the loudest."""
+Count = Annotated[int, Field(ge=1, le=10_000)]
+Size = Annotated[int, Field(ge=1, le=4096)]
+"""Of a part of the network."""
+Step = Annotated[int, Field(ge=0, le=MAX_STEP)]
+Steps = Annotated[int, Field(ge=1, le=MAX_STEP)]
 MetricName = Literal["tp_si_sdr", "tp_si_sdri", "rms_ratio", "ta_energy_db", "ta_suppression_db", "val_loss"]
 """The metrics of a validation, see `hifitse.metrics.METRICS`."""
 NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
-Requirement = Annotated[str, Field(pattern=rf"^\s*(?:{'|'.join(get_args(MetricName))})\s*[<>]=\s*{NUMBER}\s*$")]
+Requirement = Annotated[
+    str, Field(pattern=rf"^\s*(?:{'|'.join(get_args(MetricName))})\s*[<>]=\s*{NUMBER}\s*$", max_length=100)
+]
 """A bound on a metric, e.g. rms_ratio>=0.8."""
-Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
 
 
-def _ascending(value: tuple[float, float]) -> tuple[float, float]:
+def _written(text: str) -> str:
+    if not is_text(text):
+        raise ValueError("holds a NUL or half a character; write plain text")
+    return text
+
+
+Text = Annotated[str, AfterValidator(_written)]
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=100)]
+
+
+def ascending(value: tuple[float, float]) -> tuple[float, float]:
     if value[0] > value[1]:
         raise ValueError(f"a range goes from low to high, but {value[0]} > {value[1]}")
     return value
 
 
-Range = Annotated[tuple[float, float], AfterValidator(_ascending)]
-NumInterferers = Annotated[tuple[Count, Count], AfterValidator(_ascending)]
+DecibelRange = Annotated[tuple[Decibels, Decibels], AfterValidator(ascending)]
 
 
 class Section(BaseModel):

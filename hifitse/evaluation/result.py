@@ -1,15 +1,19 @@
 """The result of one validation, as it is kept in the run: ``validation/step_00000200.json``."""
 
-import json
+from functools import cache
 from typing import Any
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, field_validator
 
+from hifitse.console import warn
 from hifitse.errors import RecordError
-from hifitse.metrics import Sample
-from hifitse.runs.records import Record, read_record
+from hifitse.metrics import METRICS, Sample
+from hifitse.runs.records import Record, Step, read_record
 from hifitse.runs.run import Run
-from hifitse.storage import write_text
+from hifitse.storage import write_sealed
+
+_OF_TP = ("si_sdr_db", "si_sdri_db", "rms_estimate", "rms_target")
+_OF_TA = ("energy_db", "suppression_db")
 
 
 class ValidationResult(Record):
@@ -17,7 +21,7 @@ class ValidationResult(Record):
 
     model_config = ConfigDict(frozen=True, populate_by_name=True)
 
-    step: int
+    step: Step
     """Completed steps."""
     scenes_digest: str = Field(alias="exam_digest")
     """Identifies the scenes: results with different digests cannot be compared."""
@@ -29,6 +33,29 @@ class ValidationResult(Record):
     """Mean of each loss term over its scenes, unweighted; EMA weights."""
     samples: tuple[Sample, ...]
     """Each scene; EMA weights."""
+
+    @field_validator("metrics", "model_metrics")
+    @classmethod
+    def _all_there(cls, metrics: dict[str, float]) -> dict[str, float]:
+        if missing := [name for name in METRICS if name not in metrics]:
+            raise ValueError(f"no {', '.join(missing)}")
+        return metrics
+
+    @field_validator("samples")
+    @classmethod
+    def _all_measured(cls, samples: tuple[Sample, ...]) -> tuple[Sample, ...]:
+        for sample in samples:
+            for name in _OF_TP if sample.present else _OF_TA:
+                if getattr(sample, name) is None:
+                    raise ValueError(f"scene {sample.index} has no {name}")
+        if len({sample.present for sample in samples}) < 2:
+            raise ValueError("not both TP and TA scenes")
+        return samples
+
+    @property
+    def scenes(self) -> tuple[str, tuple[tuple[int, bool], ...]]:
+        """What two results must have in common to be compared, scene by scene."""
+        return self.scenes_digest, tuple((sample.index, sample.present) for sample in self.samples)
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -47,27 +74,41 @@ def write_result(run: Run, result: ValidationResult) -> None:
     Raises:
         OSError: the file cannot be written.
     """
-    write_text(run.validation_path(result.step), json.dumps(result.to_json()))
+    write_sealed(run.validation_path(result.step), result.to_json(), indent=None)
 
 
 def read_result(run: Run, step: int) -> ValidationResult:
     """Return the result of a step.
 
     Raises:
-        RecordError: the file cannot be read.
+        RecordError: the file cannot be read, or holds something else.
     """
-    remedy = f"repeat it with hifitse validate --run {run.argument} --from {step}"
-    return read_record(run.validation_path(step), ValidationResult, remedy)
+    path, remedy = run.validation_path(step), f"repeat it with hifitse validate --run {run.argument} --from {step}"
+    if not run.checkpoint_path(step).exists():
+        remedy = "remove it, its checkpoint is gone"
+    result = read_record(path, ValidationResult, remedy)
+    if result.step != step:
+        raise RecordError(f"{path}: damaged (it holds step {result.step}, not the step of its name); {remedy}")
+    return result
 
 
-def comparable_results(run: Run, scenes_digest: str, last_step: int) -> list[ValidationResult]:
-    """Return the results on the scenes of that digest up to a step, ascending; unreadable ones are left out."""
+def readable_results(run: Run) -> list[ValidationResult]:
+    """Return the results of a run, ascending by step; those that cannot be read are left out, and told."""
     found = []
     for step in run.validation_steps():
         try:
-            result = read_result(run, step)
-        except RecordError:
-            continue
-        if step <= last_step and result.scenes_digest == scenes_digest:
-            found.append(result)
+            found.append(read_result(run, step))
+        except RecordError as error:
+            _warn_once(f"left out: {error}")
     return found
+
+
+def comparable_results(run: Run, scenes_digest: str, last_step: int) -> list[ValidationResult]:
+    """Return the readable results on the scenes of that digest up to a step, ascending."""
+    found = readable_results(run)
+    return [result for result in found if result.step <= last_step and result.scenes_digest == scenes_digest]
+
+
+@cache
+def _warn_once(message: str) -> None:
+    warn(message)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Sequence
 from functools import cache
 from itertools import groupby, islice
 
-from hifitse.checkpoint.file import load_checkpoint
+from hifitse.checkpoint.file import verify_checkpoint
 from hifitse.config.policies import RetentionConfig
 from hifitse.config.schema import Config
 from hifitse.errors import CheckpointError, HifitseError
@@ -98,7 +98,7 @@ def _validity(run: Run) -> Callable[[int], bool]:
     @cache
     def is_valid(step: int) -> bool:
         try:
-            load_checkpoint(run.checkpoint_path(step))
+            verify_checkpoint(run.checkpoint_path(step))
         except CheckpointError:
             return False
         return True

@@ -5,16 +5,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hifitse.checkpoint.file import load_checkpoint
+from hifitse.checkpoint.file import verify_checkpoint
 from hifitse.config.schema import Config
 from hifitse.errors import CheckpointError, HifitseError, RecordError, UsageError
 from hifitse.evaluation.bounds import Bound
 from hifitse.evaluation.guards import gate
 from hifitse.evaluation.result import ValidationResult, read_result
 from hifitse.metrics import Metric
-from hifitse.runs.records import Best, read_best, read_events
+from hifitse.runs.records import Best, read_best, read_events, write_record
 from hifitse.runs.run import Run
-from hifitse.storage import write_json
 
 
 @dataclass(frozen=True)
@@ -39,6 +38,8 @@ class Excluded:
     """None where there is no comparable validation result."""
     is_gone: bool = False
     """Its validation result is kept, its checkpoint is not."""
+    is_damaged: bool = False
+    """Its validation result cannot be read."""
 
 
 @dataclass(frozen=True)
@@ -120,7 +121,7 @@ def choose(run: Run, metric: Metric, bounds: list[Bound]) -> Selection:
                 raise HifitseError(f"{error}; step {refused.step}, which was best so far, is not any more") from None
             raise
         step, value = selection.best.step, selection.best.metrics[metric.name]
-        write_json(run.best_path, Best(step=step, metric=metric.name, value=value).model_dump())
+        write_record(run.best_path, Best.model_validate({"step": step, "metric": metric.name, "value": value}))
     return selection
 
 
@@ -134,12 +135,12 @@ def _results(run: Run) -> tuple[list[ValidationResult], list[Excluded]]:
         try:
             results.append(read_result(run, step))
         except RecordError as error:
-            excluded.append(Excluded(step, str(error)))
+            excluded.append(Excluded(step, str(error), is_damaged=True))
     excluded += _gone(run)
-    digest = results[-1].scenes_digest if results else None
-    other = [result.step for result in results if result.scenes_digest != digest]
+    scenes = results[-1].scenes if results else None
+    other = [result.step for result in results if result.scenes != scenes]
     excluded += [Excluded(s, f"validated on other scenes than the newest; {_validate(run, s)}") for s in other]
-    return [result for result in results if result.scenes_digest == digest], excluded
+    return [result for result in results if result.scenes == scenes], excluded
 
 
 def _validate(run: Run, step: int) -> str:
@@ -149,7 +150,8 @@ def _validate(run: Run, step: int) -> str:
 def _gone(run: Run) -> list[Excluded]:
     """Return the results whose checkpoint is not there any more."""
     gone = sorted(set(run.validation_steps()) - set(run.checkpoint_steps()))
-    deleted = {event.get("checkpoint") for event in read_events(run) if event.kind == "deleted"} if gone else set()
+    events = read_events(run) if gone else []
+    deleted = [event.get("checkpoint") for event in events if event.kind == "deleted"]
     return [
         Excluded(step, "deleted by retention" if step in deleted else "its checkpoint is gone", is_gone=True)
         for step in gone
@@ -158,7 +160,7 @@ def _gone(run: Run) -> list[Excluded]:
 
 def _damage(run: Run, step: int) -> str | None:
     try:
-        load_checkpoint(run.checkpoint_path(step))
+        verify_checkpoint(run.checkpoint_path(step))
     except CheckpointError as error:
         return str(error)
     return None
@@ -174,5 +176,5 @@ def _behind(metric: Metric, best: ValidationResult, result: ValidationResult) ->
         if getattr(a, metric.per_sample) is not None
     ]
     mean = sum(values) / len(values)
-    variance = sum((value - mean) ** 2 for value in values) / max(len(values) - 1, 1)
+    variance = sum((value - mean) * (value - mean) for value in values) / max(len(values) - 1, 1)
     return mean, math.sqrt(variance / len(values))

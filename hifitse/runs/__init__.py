@@ -1,5 +1,5 @@
 """A run's directory, its records and its branches.
 
-    run = Run(Path("runs/demo"))
-    checkpoint, skipped = CheckpointRef("last").load(run)
+run = Run(Path("runs/demo"))
+checkpoint, skipped = CheckpointRef("last").load(run)
 """

@@ -11,6 +11,8 @@ from hifitse.runs.run import Run
 if TYPE_CHECKING:
     from hifitse.checkpoint.file import Checkpoint
 
+_MOST_DIGITS = 20
+
 
 @dataclass(frozen=True)
 class CheckpointRef:
@@ -21,12 +23,16 @@ class CheckpointRef:
 
     @property
     def step(self) -> int | None:
-        return int(self.text) if self.text.isdecimal() else None
+        return int(self.text) if self._is_number else None
+
+    @property
+    def _is_number(self) -> bool:
+        return self.text.isdecimal() and len(self.text) <= _MOST_DIGITS
 
     @property
     def file(self) -> Path | None:
         """The file, whether it exists or not."""
-        is_name = self.text in ("last", "best") or self.text.isdecimal()
+        is_name = self.text in ("last", "best") or self._is_number
         return None if is_name else Path(self.text)
 
     def path(self, run: Run) -> Path:

@@ -1,33 +1,43 @@
 """The records of a run: its JSON files, each with a type. What cannot be read is an error with file and remedy.
 
+A record whose wrong value would be believed is sealed: it ends with its checksum, see `hifitse.storage`. Rows of logs
+have none: nothing is chosen or deleted by what they say, a row that was damaged is left out, and a validation without
+its row is repeated.
+
 Their names and keys are those of the first version of hifitse, so that old runs and scripts keep working: a row of
 ``metrics.jsonl`` about a validation is of the kind ``exam``.
 """
 
 import datetime
+import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, RootModel, ValidationError
 
 from hifitse import storage
-from hifitse.errors import RecordError, UsageError
+from hifitse.config.section import MAX_STEP, MetricName
+from hifitse.errors import RecordError, UsageError, reason
 from hifitse.runs.run import Run
+
+Step = Annotated[int, Field(ge=0, le=MAX_STEP, strict=True)]
+"""Completed steps."""
+Finite = Annotated[float, Field(allow_inf_nan=False, strict=True)]
 
 
 class Record(BaseModel):
     """Base of every record."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Best(Record):
     """best.json: what select-best chose."""
 
-    step: int
-    metric: str
-    value: float
+    step: Step
+    metric: MetricName
+    value: Finite
 
 
 class Origin(Record):
@@ -35,7 +45,7 @@ class Origin(Record):
 
     source: str
     """The run, or the file, that it was made from."""
-    step: int
+    step: Step
     digest: str
     """Of that checkpoint."""
 
@@ -47,7 +57,8 @@ class Pin(Record):
     time: str = ""
 
 
-_PINS = TypeAdapter(dict[int, Pin])
+class _Pins(RootModel[dict[Annotated[int, Field(ge=0, le=MAX_STEP)], Pin]]):
+    """pins.json: by step."""
 
 
 class Row(Record):
@@ -56,8 +67,7 @@ class Row(Record):
     model_config = ConfigDict(frozen=True, extra="allow")
 
     kind: str
-    step: int
-    """Completed steps."""
+    step: Step
 
     @property
     def is_validation(self) -> bool:
@@ -68,26 +78,24 @@ class Row(Record):
         return (self.model_extra or {}).get(key)
 
 
-R = TypeVar("R", bound=Record)
+R = TypeVar("R", bound=BaseModel)
 
 
 def read_record(path: Path, record: type[R], remedy: str) -> R:
     """Read a JSON file as a record.
 
     Raises:
-        RecordError: it is missing, unreadable or of another shape; the message ends with the remedy.
+        RecordError: it is missing, unreadable, damaged or of another shape; the message ends with the remedy.
     """
     try:
-        return record.model_validate_json(path.read_bytes())
+        return record.model_validate(storage.read_sealed(path))
     except (OSError, ValueError) as error:
-        raise RecordError(f"{path}: unreadable ({_reason(error)}); {remedy}") from error
+        raise RecordError(f"{path}: unreadable ({reason(error)}); {remedy}") from error
 
 
-def _reason(error: Exception) -> str:
-    if isinstance(error, ValidationError):
-        first = error.errors()[0]
-        return ": ".join([*map(str, first["loc"]), first["msg"]])
-    return getattr(error, "strerror", None) or str(error)
+def write_record(path: Path, record: Record) -> None:
+    """Replace a JSON file by one with this record, sealed."""
+    storage.write_sealed(path, record.model_dump())
 
 
 def read_best(run: Run) -> Best | None:
@@ -96,14 +104,14 @@ def read_best(run: Run) -> Best | None:
     Raises:
         RecordError: the file cannot be read.
     """
-    if not run.best_path.exists():
+    if not os.path.lexists(run.best_path):
         return None
     return read_record(run.best_path, Best, f"remove it and repeat hifitse select-best --run {run.argument}")
 
 
 def read_origin(run: Run) -> Origin | None:
     """Return where a fork or an import began, or None."""
-    if not run.origin_path.exists():
+    if not os.path.lexists(run.origin_path):
         return None
     return read_record(run.origin_path, Origin, "write where the run comes from into it, or remove it")
 
@@ -146,12 +154,9 @@ def read_pins(run: Run) -> dict[int, Pin]:
     Raises:
         RecordError: the file cannot be read.
     """
-    if not run.pins_path.exists():
+    if not os.path.lexists(run.pins_path):
         return {}
-    try:
-        return dict(sorted(_PINS.validate_json(run.pins_path.read_bytes()).items()))
-    except (OSError, ValueError) as error:
-        raise RecordError(f"{run.pins_path}: unreadable ({_reason(error)}); remove it and pin again") from error
+    return dict(sorted(read_record(run.pins_path, _Pins, "remove it and pin again").root.items()))
 
 
 def pin(run: Run, step: int, reason: str) -> None:
@@ -184,4 +189,4 @@ def unpin(run: Run, step: int) -> None:
 
 
 def _write_pins(run: Run, pins: dict[int, Pin]) -> None:
-    storage.write_json(run.pins_path, {str(step): pins[step].model_dump() for step in sorted(pins)})
+    storage.write_sealed(run.pins_path, {str(step): pins[step].model_dump() for step in sorted(pins)})

@@ -17,6 +17,7 @@ runs/demo/
 import os
 import re
 import shlex
+import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -45,6 +46,8 @@ class Run:
         """
         if not name.strip():
             raise UsageError("--run '': empty; give a name under runs/, or a path")
+        if not storage.is_text(name):
+            raise UsageError(f"--run {name}: not UTF-8, which names of runs have to be; rename it")
         under_runs = RUNS / name
         # A run that was moved here goes by its bare name, too; another folder of that name is not meant.
         is_here = name in (".", "..") or (not under_runs.exists() and (Path(name) / "checkpoints").is_dir())
@@ -86,6 +89,12 @@ class Run:
     @property
     def lock_path(self) -> Path:
         return self.path / "lock"
+
+    @property
+    def leftover_path(self) -> Path:
+        """Where a fork is built, beside the run."""
+        path = self.path.absolute()
+        return path.with_name(f".{path.name}.tmp")
 
     @property
     def archive_path(self) -> Path:
@@ -149,8 +158,12 @@ class Run:
             )
 
     def remove_leftovers(self) -> list[str]:
-        """Remove the temporary files of writes that were killed, and return their names; the caller holds the lock."""
-        return [str(file.relative_to(self.path)) for file in storage.remove_leftovers(self.path)]
+        """Remove what writes that were killed have left, and return their names; the caller holds the lock."""
+        left = [str(file.relative_to(self.path)) for file in storage.remove_leftovers(self.path)]
+        if self.leftover_path.is_dir():
+            shutil.rmtree(self.leftover_path)
+            left.append(self.leftover_path.name)
+        return left
 
     def is_locked(self) -> bool:
         """Tell whether a live process holds the run for writing. Takes the lock from nobody."""
@@ -161,17 +174,21 @@ class Run:
         """Hold the run for writing.
 
         Raises:
-            UsageError: another process holds it.
+            UsageError: another process holds it, or a file that is written to is a pipe, a folder or the like.
         """
         self.path.mkdir(parents=True, exist_ok=True)
+        for path in (self.lock_path, self.metrics_path, self.events_path):
+            if os.path.lexists(path) and not path.is_file():
+                raise UsageError(f"{path}: not a regular file; remove it, or put the file back")
         with ExitStack() as stack:
             try:
                 descriptor = stack.enter_context(storage.locked(self.lock_path))
             except BlockingIOError:
                 holder = self.lock_path.read_text().strip() or "another process"
                 raise UsageError(f"{self.path}: {holder} is training this run; wait for it or stop it") from None
-            os.ftruncate(descriptor, 0)
-            os.write(descriptor, f"process {os.getpid()} on {os.uname().nodename}\n".encode())
+            with storage.naming(self.lock_path):
+                os.ftruncate(descriptor, 0)
+                os.write(descriptor, f"process {os.getpid()} on {os.uname().nodename}\n".encode())
             yield
 
     @contextmanager
@@ -208,5 +225,5 @@ def find_runs(folder: Path) -> list[Path]:
 
 def _steps(folder: Path, suffix: str) -> list[int]:
     """Return the steps in the names of a folder's files; files of other names are somebody else's."""
-    names = (re.fullmatch(rf"step_(\d{{8,}}){re.escape(suffix)}", path.name) for path in folder.glob("step_*"))
+    names = (re.fullmatch(rf"step_([0-9]{{8}}){re.escape(suffix)}", path.name) for path in folder.glob("step_*"))
     return sorted(int(name[1]) for name in names if name)

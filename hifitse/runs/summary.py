@@ -1,17 +1,22 @@
 """What is known about the runs in a folder, from their files alone. A damaged or half-made run is listed as such."""
 
-import json
+import contextlib
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from hifitse.config.parsing.yaml import read_yaml
-from hifitse.runs.records import Best, Origin, Pin, Row, read_best, read_events, read_origin, read_pins
+from pydantic import TypeAdapter, ValidationError
+
+from hifitse.config.parsing.yaml import MOST_BYTES, read_yaml
+from hifitse.errors import reason
+from hifitse.runs.records import Best, Origin, Pin, Row, Step, read_best, read_events, read_origin, read_pins
 from hifitse.runs.run import Run
+from hifitse.storage import opened, read_bytes
 
 T = TypeVar("T")
+_STEP: TypeAdapter[int] = TypeAdapter(Step)
 
 _ENDS = ("finished", "paused", "interrupted", "stopped", "failed")
 
@@ -63,7 +68,7 @@ def summarize(path: Path) -> Summary:
             return read()
         # Whatever a half-written file leads to: the other runs are to be listed, and this one with its problem.
         except Exception as error:
-            summary.problems.append(f"{what} cannot be read: {type(error).__name__}: {error}")
+            summary.problems.append(f"{what} cannot be read: {type(error).__name__}: {reason(error)}")
             return otherwise
 
     summary.checkpoints = attempt("checkpoints", run.checkpoint_steps, [])
@@ -81,15 +86,13 @@ def summarize(path: Path) -> Summary:
     return summary
 
 
-def state(
-    events: Sequence[Row], is_locked: bool, step: int, total_steps: int | None
-) -> tuple[str, str | None]:
+def state(events: Sequence[Row], is_locked: bool, step: int, total_steps: int | None) -> tuple[str, str | None]:
     """Return the state of a run, and the guard that stopped it, from what happened to it, oldest first."""
     if is_locked:
         return "training", None
     for event in reversed(events):
         if event.kind in _ENDS:
-            return event.kind, event.get("guard")
+            return event.kind, guard if isinstance(guard := event.get("guard"), str) else None
         if event.kind in ("started", "resumed"):
             return "failed", None
         if event.kind == "restored":
@@ -103,19 +106,19 @@ def state(
 def _total_steps(run: Run) -> int | None:
     if not run.config_path.exists():
         return None
-    data, _ = read_yaml(run.config_path.read_bytes(), str(run.config_path))
-    return int(data["train"]["total_steps"])
+    data, _ = read_yaml(read_bytes(run.config_path, MOST_BYTES), str(run.config_path))
+    return _STEP.validate_python(data["train"]["total_steps"])
 
 
 def _last_logged_step(path: Path) -> int:
     """Return the step of the last whole row of the metrics log, without reading all of it."""
     if not path.exists():
         return 0
-    with path.open("rb") as file:
+    with opened(path) as file:
         file.seek(max(path.stat().st_size - 16384, 0))
         for line in reversed(file.read().splitlines()):
-            if line.startswith(b"{") and line.endswith(b"}"):
-                return int(json.loads(line)["step"])
+            with contextlib.suppress(ValidationError):
+                return Row.model_validate_json(line).step
     return 0
 
 

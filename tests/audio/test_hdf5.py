@@ -258,3 +258,89 @@ def test_forked_processes_read_at_the_same_time(hdf5_corpus: Path) -> None:
             results = processes.map_async(digest_of_reads, [address] * 4)
             assert digest_of_reads(address) == expected
             assert results.get(timeout=60) == [expected] * 4
+
+
+# What strangers send
+
+
+SECRET = np.full(1000, 0.25, np.float32)
+
+
+def with_what_lies_elsewhere(path: Path, secret: Path) -> Path:
+    """A corpus in which each recording is a way to have another file of this machine read."""
+    with h5py.File(secret.with_suffix(".h5"), "w") as file:
+        file["x"] = SECRET
+        file["group/0"] = SECRET
+        file["group"].attrs["count"] = 1
+    secret.write_bytes(SECRET.tobytes())
+    with h5py.File(path, "w") as file:
+        file.attrs["sample_rate"] = 16000
+        group = file.create_group("p1")
+        group["0"] = np.ones(1000, np.float32)
+        group.create_dataset("1", (1000,), "f4", external=[(str(secret), 0, 4000)])
+        layout = h5py.VirtualLayout((1000,), "f4")
+        layout[:] = h5py.VirtualSource(str(secret.with_suffix(".h5")), "x", (1000,))
+        group.create_virtual_dataset("2", layout)
+        group["3"] = h5py.ExternalLink(str(secret.with_suffix(".h5")), "x")
+        group["4"] = h5py.SoftLink("/p2/0")
+        group.attrs["count"] = 5
+        file["p2"] = h5py.ExternalLink(str(secret.with_suffix(".h5")), "group")
+        file["p3"] = h5py.SoftLink("/p2")
+        file["speaker_ids"] = ["p1", "p2", "p3"]
+    return path
+
+
+def test_no_other_file_of_the_machine_is_read(tmp_path: Path) -> None:
+    path = with_what_lies_elsewhere(tmp_path / "sent.h5", tmp_path / "secret.bin")
+    found = scan(path, "data.speech")
+    assert names(found) == ["p1/000000"]
+    assert [problem.partition("::")[2].split(": ")[0] for problem in found.problems] == [
+        *(f"p1/{number}" for number in (1, 2, 3, 4)),
+        "p2",
+        "p3",
+    ]
+    assert all("only what lies in the file itself is read" in problem for problem in found.problems)
+    for dataset in ("p1/1", "p1/2", "p1/3", "p1/4", "p2/0", "p3/0"):
+        with pytest.raises(DataError, match="only what lies in the file itself is read"):
+            read_audio(f"{path}::{dataset}", 16000)
+    rooms = scan(path, "data.rir")
+    assert names(rooms) == ["p1/000000"] and {"p2", "p3"} <= {
+        p.partition("::")[2].split(": ")[0] for p in rooms.problems
+    }
+
+
+@pytest.mark.parametrize("part", ["speaker_ids", "p1/filenames", "p1/durations"])
+def test_lists_elsewhere_are_not_read_either(tmp_path: Path, part: str) -> None:
+    path = with_what_lies_elsewhere(tmp_path / "sent.h5", tmp_path / "secret.bin")
+    with h5py.File(path, "a") as file:
+        if part in file:
+            del file[part]
+        file[part] = h5py.ExternalLink(str(tmp_path / "secret.h5"), "x")
+    problems = [problem.partition("::")[2] for problem in scan(path, "data.speech").problems]
+    assert any("only what lies in the file itself is read" in problem for problem in problems if "/1" not in problem)
+
+
+def test_sizes_that_are_no_corpus_cost_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "sent.h5"
+    with h5py.File(path, "w") as file:
+        file.attrs["sample_rate"] = 16000
+        for number, count in enumerate((10**7, 10**9, -1, np.inf, "9" * 5000, [1, 2])):
+            file.create_group(f"s{number}").attrs["count"] = count
+        large = file.create_group("large")
+        large.attrs["count"] = 1
+        large.create_dataset("0", (2**30,), "f4", chunks=(2**29,), compression="gzip")
+        large.create_dataset("durations", (10**9,), "f8", chunks=(1000,))
+        file["speaker_ids"] = [f"s{number}" for number in range(6)] + ["large", "p/../q", ""]
+    found = scan(path, "data.speech")
+    assert not found.recordings and len(found.problems) == 9
+    with h5py.File(path, "a") as file:
+        del file["large/durations"]
+    assert any("chunks of 2,048 MiB" in problem for problem in scan(path, "data.speech").problems)
+
+
+def test_a_pipe_is_no_hdf5_file(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.h5")
+    with pytest.raises(DataError, match="pipe.h5: not a regular file"):
+        read_audio(f"{tmp_path}/pipe.h5::p1/0", 16000)
+    with pytest.raises(ConfigError, match="neither a folder nor"):
+        scan(tmp_path / "pipe.h5", "data.speech")

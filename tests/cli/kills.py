@@ -1,9 +1,10 @@
-"""Kills trainings with SIGKILL and resumes them, over and over; whatever is left must equal an undisturbed run.
+"""Ends trainings in all ways and resumes them, over and over; whatever is left must equal an undisturbed run.
 
-    python -m tests.cli.kills FOLDER --kills 200 [--seed 0]
+    python -m tests.cli.kills FOLDER --kills 200 [--what trainer|loader|ranks] [--seed 0]
 
-Each attempt is a process of its own, forked from this one, which has imported everything but computed nothing. Most
-are killed within a save: some milliseconds after its temporary file appears.
+What gets the signal is the one process of a training, one of its loader processes, or its launcher or one of its two
+ranks. Most signals are SIGKILL, most of them come within a save: some milliseconds after its temporary file appears.
+Each attempt is a process of its own, forked from this one, which has imported everything but computed nothing.
 """
 
 import argparse
@@ -25,72 +26,131 @@ import hifitse.report.live
 import hifitse.training.loop  # noqa: F401
 from hifitse.checkpoint.file import load_header
 from hifitse.cli import main
+from hifitse.distributed.signals import SignalReceived, end_in_order
 from hifitse.evaluation.result import read_result
 from hifitse.runs.checkpoint_ref import CheckpointRef
 from hifitse.runs.records import read_events, read_metrics
 from hifitse.runs.run import Run
 from tests.helpers import TINY
+from tests.processes import children, descendants, is_alive, wait_for
 
 EVERY = 2
 """Steps between checkpoints."""
-SETTINGS = ("--set", "train.total_steps=24", "--set", f"train.checkpoint_every={EVERY}")
+ARGUMENTS = {
+    "trainer": (),
+    "loader": ("--set", "data.num_workers=2"),
+    "ranks": ("--ranks", "2"),
+}
+SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR2, signal.SIGUSR1, signal.SIGINT)
+"""What people, terminals and batch systems send."""
+ENDS = {0, 130, 143}
 USUAL_SAVE = 0.004
 """Seconds. Saves are killed about this long after their start, at moments drawn from an exponential."""
+ORPHAN_SECONDS = 10.0
 
 
 class Torture:
-    def __init__(self, folder: Path, seed: int) -> None:
-        self.folder, self.rng = folder, random.Random(seed)
+    def __init__(self, folder: Path, what: str, seed: int) -> None:
+        self.folder, self.what, self.rng = folder, what, random.Random(seed)
         self.seen: Counter[str] = Counter()
         self.reference = Run(folder / "reference")
         started = time.monotonic()
-        assert _wait(self._start(self.reference)) == 0, "the undisturbed run ends well"
+        assert _wait(self._start(self.reference, every=1)) == 0, "the undisturbed run ends well"
         self.seconds = time.monotonic() - started
-        steps = self.reference.checkpoint_steps()
-        self.digests = {step: load_header(self.reference.checkpoint_path(step))[1] for step in steps}
+        self.tensors = {step: _tensors(self.reference, step) for step in self.reference.checkpoint_steps()}
         self.rows = read_metrics(self.reference)
 
     def run(self, num_kills: int) -> dict[str, int]:
-        """Kill that often, then let the last run come to its end; return what was met how often."""
+        """Send that many signals, each time to a run that goes on, and let the last one come to its end.
+
+        Returns:
+            What was met how often.
+        """
         while self.seen["kills"] < num_kills:
             self.seen["runs"] += 1
             run = Run(self.folder / f"run{self.seen['runs']:03d}")
-            while not self._disturb(run, kill=self.seen["kills"] < num_kills):
+            while not self._disturb(run, disturb=self.seen["kills"] < num_kills):
                 self._check_after_kill(run)
             self._check_end(run)
+        said = (self.folder / "log").read_text()
+        assert "Traceback" not in said, said
         return dict(self.seen)
 
-    def _disturb(self, run: Run, kill: bool) -> bool:
-        """Start or resume a run and kill it at a random moment; return whether it came to its end before that."""
-        process = self._start(run)
-        if not kill:
+    def _disturb(self, run: Run, disturb: bool) -> bool:
+        """Start or resume a run and send a signal at a random moment; return whether it came to its end."""
+        process = self._start(run, EVERY)
+        if not disturb:
             code = _wait(process)
+            assert code == 0, f"a resume failed with exit code {code}, see {self.folder}/log"
+            return True
+        if self.what == "loader":
+            wait_for(lambda: _has_ended(process) or len(descendants(process)) == 3)
+            code = _wait(process, self.rng.expovariate(1 / 0.2))
         elif self.rng.random() < 0.3:
             code = _wait(process, self.rng.uniform(0, self.seconds))
         else:
             self._wait_for_save(run, process, count=self.rng.randint(1, 4))
             code = _wait(process, self.rng.expovariate(1 / USUAL_SAVE))
-        if code is not None:
-            assert code == 0, f"a resume failed with exit code {code}, see {self.folder}/log"
-            return True
-        os.kill(process, signal.SIGKILL)
-        os.waitpid(process, 0)
-        self.seen["kills"] += 1
-        return False
+        if code is None:
+            code = self._send(run, process)
+        assert code in ENDS | {1, -signal.SIGKILL}, f"exit code {code}, see {self.folder}/log"
+        return code == 0
 
-    def _start(self, run: Run) -> int:
-        command = ["resume"] if run.exists() else ["train", "--config", str(TINY), *SETTINGS]
+    def _send(self, run: Run, process: int) -> int:
+        """Send a signal to a process that runs, or to one below it, and return the exit code."""
+        number = self.rng.choice(SIGNALS) if self.rng.random() < 0.4 else signal.SIGKILL
+        victim = process
+        if self.what == "loader":
+            victim = self.rng.choice(descendants(process) or [process])
+        elif self.what == "ranks":
+            victim = self.rng.choice([process, *children(process)])
+        below = descendants(process)
+        try:
+            os.kill(victim, number)
+        except ProcessLookupError:
+            # It has ended meanwhile.
+            victim = 0
+        code = _wait(process)
+        assert code is not None, f"{number.name} to {victim}: it hangs, see {self.folder}/log"
+        assert wait_for(lambda: not any(map(is_alive, below)), ORPHAN_SECONDS), "nothing is left of it"
+        self.seen["kills"] += victim > 0
+        self.seen[f"{number.name}{' to one below' if victim != process else ''}"] += 1
+        if victim == process:
+            expected = {0, -9} if number == signal.SIGKILL else ENDS
+        else:
+            # A training goes on without a loader, but not without a rank.
+            expected = {0} if self.what == "loader" else ENDS | {1}
+        assert code in expected, f"{number.name}: exit code {code}, see {self.folder}/log"
+        if code in (130, 143) and (rows := read_metrics(run)):
+            assert run.checkpoint_steps()[-1] == rows[-1].step, f"{number.name} costs no step"
+        return code
+
+    def _start(self, run: Run, every: int) -> int:
+        settings = ("--set", "train.total_steps=24", "--set", f"train.checkpoint_every={every}")
+        command = ["resume"] if run.exists() else ["train", "--config", str(TINY), *settings]
+        is_ready, ready = os.pipe()
         process = os.fork()
-        if process:
-            return process
+        if process == 0:
+            self._train([*command, "--run", str(run.path), *ARGUMENTS[self.what]], ready)
+        os.read(is_ready, 1)
+        os.close(is_ready)
+        os.close(ready)
+        return process
+
+    def _train(self, command: list[str], ready: int) -> None:
+        """Be the training."""
         log = os.open(self.folder / "log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         os.dup2(log, 1)
         os.dup2(log, 2)
-        sys.argv = ["hifitse", *command, "--run", str(run.path)]
+        sys.argv = ["hifitse", *command]
         try:
+            end_in_order()
+            os.write(ready, b".")
             main()
         except SystemExit as ended:
             os._exit(ended.code if isinstance(ended.code, int) else 0)
+        except SignalReceived as received:
+            os._exit(received.exit_code)
         finally:
             os._exit(99)
 
@@ -100,6 +160,7 @@ class Torture:
         while count and not _has_ended(process):
             before, here = here, bool(_saves_begun(run))
             count -= here and not before
+            time.sleep(0.0002)
 
     def _check_after_kill(self, run: Run) -> None:
         """The newest checkpoint is valid, it is the right one, and at most the save in flight is lost."""
@@ -111,7 +172,8 @@ class Torture:
             assert not skipped, f"a kill leaves no damaged checkpoint: {skipped}"
             newest = checkpoint.header.step
             for step in run.checkpoint_steps():
-                assert load_header(run.checkpoint_path(step))[1] == self.digests[step], f"step {step} is a wrong one"
+                # The undisturbed run has none of its beginning; where loaders fail at once, that is saved.
+                assert step == 0 or _tensors(run, step) == self.tensors[step], f"step {step} is a wrong one"
         else:
             self.seen["kills before the first checkpoint"] += 1
         done = max((row.step for row in rows), default=0)
@@ -127,14 +189,20 @@ class Torture:
 
     def _check_end(self, run: Run) -> None:
         """All of a run that was killed equals the undisturbed one, to the bit, and nothing else lies about."""
-        digests = {step: load_header(run.checkpoint_path(step))[1] for step in run.checkpoint_steps()}
-        assert digests == self.digests
+        steps = [step for step in run.checkpoint_steps() if step]
+        assert set(range(EVERY, 25, EVERY)) <= set(steps)
+        assert {step: _tensors(run, step) for step in steps} == {step: self.tensors[step] for step in steps}
         assert CheckpointRef("last").load(run)[1] == []
         assert read_metrics(run) == self.rows
         assert run.validation_steps() == self.reference.validation_steps()
         assert all(read_result(run, step) == read_result(self.reference, step) for step in run.validation_steps())
         assert not list(run.path.rglob(".*.tmp"))
         self.seen["leftovers removed"] += sum(event.kind == "cleaned" for event in read_events(run))
+        self.seen["loaders restarted"] += sum(event.kind == "loader_failed" for event in read_events(run))
+
+
+def _tensors(run: Run, step: int) -> dict[str, str]:
+    return load_header(run.checkpoint_path(step))[0].digests
 
 
 def _saves_begun(run: Run) -> list[str]:
@@ -148,7 +216,7 @@ def _has_ended(process: int) -> bool:
     return os.waitid(os.P_PID, process, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
 
-def _wait(process: int, seconds: float = 600.0) -> int | None:
+def _wait(process: int, seconds: float = 120.0) -> int | None:
     """Return the exit code of a process, or None if it still runs after that time."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
@@ -162,6 +230,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--kills", type=int, default=200)
+    parser.add_argument("--what", choices=ARGUMENTS, default="trainer")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    print(json.dumps(Torture(options.folder, options.seed).run(options.kills)))
+    print(json.dumps(Torture(options.folder, options.what, options.seed).run(options.kills)))

@@ -22,6 +22,7 @@ from hifitse.config.files import from_data
 from hifitse.models.build import build_model
 from hifitse.runs.records import read_metrics
 from hifitse.runs.run import Run
+from hifitse.storage import read_sealed
 from hifitse.training.state import TrainState, from_checkpoint
 from tests.helpers import DATA, SPEECH, Cli
 
@@ -54,7 +55,7 @@ def test_the_imported_network_computes_what_the_original_computes(imported: Run)
 def test_the_run_knows_where_it_comes_from(cli: Cli, tmp_path: Path) -> None:
     outcome = cli("import", CHECKPOINT, "--config", CONFIG, "--run", tmp_path / "old", "--json")
     digest = hashlib.sha256(CHECKPOINT.read_bytes()).hexdigest()
-    origin = json.loads((tmp_path / "old" / "origin.json").read_text())
+    origin = read_sealed(tmp_path / "old" / "origin.json")
     assert origin == {"source": CHECKPOINT.name, "digest": digest, "step": 200_000}
     assert load_checkpoint(Run(tmp_path / "old").checkpoint_path(200_000)).header.parent == digest
     said = json.loads(outcome.out)
@@ -165,6 +166,23 @@ def flipped(position: int) -> bytes:
     return bytes(data)
 
 
+def nested() -> list[Any]:
+    """Return a list that would take 2^60 words to be written out."""
+    lists: list[Any] = [0]
+    for _ in range(60):
+        lists = [lists, lists]
+    return lists
+
+
+def compressed() -> bytes:
+    """Return an archive whose parts are larger than the file."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(CHECKPOINT.read_bytes())) as archive, zipfile.ZipFile(buffer, "w") as made:
+        for name in archive.namelist():
+            made.writestr(name, archive.read(name), zipfile.ZIP_DEFLATED)
+    return buffer.getvalue()
+
+
 FOREIGN = "not a training checkpoint of the original script"
 NAME = "usef.norm.weight"
 BROKEN: dict[str, tuple[Callable[[], bytes], str]] = {
@@ -176,7 +194,23 @@ BROKEN: dict[str, tuple[Callable[[], bytes], str]] = {
     "wav": (wav, FOREIGN),
     "tensor": (lambda: saved(torch.ones(3)), "it holds a Tensor"),
     "other script": (lambda: saved({"model": {}, "epoch": 3}), "no step, generator, ema_generator in it, but model"),
-    "no step": (lambda: changed(lambda c: c.update(step="last")), "its step is 'last'"),
+    "no step": (lambda: changed(lambda c: c.update(step="last")), "its step is a str"),
+    "a step of lists": (lambda: changed(lambda c: c.update(step=nested())), "its step is a list"),
+    "a step far away": (lambda: changed(lambda c: c.update(step=10**12)), "its step is out of range"),
+    "weights of lists": (
+        lambda: changed(lambda c: c["generator"].update(dict.fromkeys(c["generator"], nested()))),
+        "weights of another architecture",
+    ),
+    "moments of lists": (
+        lambda: changed(lambda c: c["opt_G"]["state"].update({0: dict.fromkeys(c["opt_G"]["state"][0], nested())})),
+        "a list, should be a dense tensor",
+    ),
+    "groups without end": (
+        lambda: changed(lambda c: c["opt_G"].update(param_groups=[{"params": list(range(1000))}] * 10**6)),
+        "its opt_G is no state of AdamW",
+    ),
+    "names of numbers": (lambda: changed(lambda c: c["generator"].update({1: 2})), "no tensors by name"),
+    "compressed": (compressed, FOREIGN),
     "no weights": (lambda: changed(lambda c: c.update(generator=[])), "no tensors by name"),
     "no optimizer": (lambda: changed(lambda c: c.update(opt_G=[1])), "no state of AdamW"),
     "other architecture": (

@@ -43,7 +43,7 @@ def test_missing_or_unreadable_files(folder: Path) -> None:
         load_config(Path("none.yaml"))
     with pytest.raises(ConfigError, match=r"^/none\.yaml: no such configuration; "):
         load_config(Path("/none.yaml"))
-    with pytest.raises(ConfigError, match="configs: cannot read the configuration: Is a directory"):
+    with pytest.raises(ConfigError, match="^configs: is a folder; name the file"):
         load_config(Path("configs"))
 
 
@@ -134,7 +134,7 @@ def test_corpora_with_weights_read_as_others_do(folder: Path) -> None:
 
 numbers = st.floats(0.001, 0.9)
 names = st.text("abcdefghij0123456789_e-", min_size=1, max_size=6).filter(lambda name: name[0] not in "_-")
-texts = st.text(st.characters(blacklist_categories=("Cs",)), min_size=1, max_size=8)
+texts = st.text(st.characters(blacklist_categories=("Cs",), blacklist_characters="\0"), min_size=1, max_size=8)
 ranges = st.tuples(st.floats(-40, 0), st.floats(0, 40))
 
 
@@ -152,7 +152,7 @@ def configs(draw: st.DrawFn) -> Config:
         }
         for i, name in enumerate(phase_names)
     ]
-    folders = st.lists(texts.filter(lambda text: "\0" not in text), min_size=1, max_size=2)
+    folders = st.lists(texts, min_size=1, max_size=2)
     model = draw(
         st.sampled_from(
             [
@@ -164,7 +164,7 @@ def configs(draw: st.DrawFn) -> Config:
         )
     )
     data = {
-        "seed": draw(st.integers(0, 2**63)),
+        "seed": draw(st.integers(0, 2**63 - 1)),
         "data": {
             "speech": [Path("/", text) for text in draw(folders)],
             "exclude": draw(st.lists(texts, max_size=2)),
@@ -172,7 +172,7 @@ def configs(draw: st.DrawFn) -> Config:
         },
         "curriculum": phases,
         "model": model,
-        "loss": {"ta_weight": draw(numbers), "amplitude_weight": draw(st.floats(0, 1e20))},
+        "loss": {"ta_weight": draw(numbers), "amplitude_weight": draw(st.floats(0, 1e6))},
         "selection": {"require": draw(st.lists(st.sampled_from(["rms_ratio>=.8", "val_loss <= -1e3"])))},
     }
     return Config.model_validate(data)

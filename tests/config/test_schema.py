@@ -125,3 +125,8 @@ def test_every_setting_is_documented() -> None:
         ]
 
     assert undocumented(Config.model_json_schema()) == []
+
+
+def test_a_setting_of_older_runs_is_passed_over() -> None:
+    assert build(train__save_attempts=5) == build()
+    assert build().train.save_minutes == 120 and build().data.timeout_seconds == 300

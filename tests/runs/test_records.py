@@ -1,7 +1,10 @@
 """The records of a run: what is read comes back as it was written, and what cannot be read is named."""
 
+import contextlib
 import json
 import math
+import os
+import random
 from collections.abc import Callable
 from pathlib import Path
 
@@ -21,6 +24,7 @@ from hifitse.runs.records import (
     read_pins,
     unpin,
     write_metrics,
+    write_record,
 )
 from hifitse.runs.run import Run
 from hifitse.storage import write_json, write_text
@@ -41,11 +45,13 @@ def test_rows_of_something_else_are_left_out(run: Run) -> None:
         {"kind": "step", "step": "one"},
         {"kind": 3, "step": 1},
         {"kind": "step", "step": 1.5},
+        {"kind": "step", "step": 10**8},
+        {"kind": "step", "step": True},
     ]
     append_rows(run.metrics_path, rows[0], *foreign, rows[1])
     append_rows(run.events_path, {"kind": "started", "step": 0}, *foreign)
     with run.metrics_path.open("a") as file:
-        file.write('[1, 2]\n3\n{"kind": "step", "st')
+        file.write("[" * 100_000 + '\n[1, 2]\n3\n{"kind": "\\ud800", "step": 1}\n{"kind": "step", "st')
     assert [row.model_dump() for row in read_metrics(run)] == rows
     assert [row.is_validation for row in read_metrics(run)] == [False, True]
     assert [row.kind for row in read_events(run)] == ["started"]
@@ -74,9 +80,44 @@ def test_what_is_not_there_is_nothing(run: Run) -> None:
 
 def test_records_come_back_as_they_were_written(run: Run) -> None:
     best, origin = Best(step=3, metric="tp_si_sdr", value=-1.5), Origin(source="a.pt", step=3, digest="x")
-    write_json(run.best_path, best.model_dump())
-    write_json(run.origin_path, origin.model_dump())
-    assert (read_best(run), read_origin(run)) == (best, origin)
+    for write in (write_record, lambda path, record: write_json(path, record.model_dump())):
+        write(run.best_path, best)
+        write(run.origin_path, origin)
+        assert (read_best(run), read_origin(run)) == (best, origin), "those of older runs have no checksum"
+
+
+def flipped(content: bytes, rng: random.Random) -> bytes:
+    damaged = bytearray(content)
+    damaged[rng.randrange(len(damaged))] ^= 1 << rng.randrange(8)
+    return bytes(damaged)
+
+
+def test_a_flipped_bit_never_makes_another_record(run: Run) -> None:
+    run.checkpoint_path(30).touch()
+    pin(run, 30, "the one in the paper")
+    write_record(run.best_path, Best(step=30, metric="tp_si_sdr", value=-1.5))
+    write_record(run.origin_path, Origin(source="a.pt", step=3, digest="x"))
+    rng = random.Random(0)
+    for path, read in ((run.best_path, read_best), (run.origin_path, read_origin), (run.pins_path, read_pins)):
+        whole, record = path.read_bytes(), read(run)
+        for _ in range(300):
+            path.write_bytes(flipped(whole, rng))
+            with contextlib.suppress(RecordError):
+                assert read(run) == record
+        path.write_bytes(whole)
+
+
+@pytest.mark.parametrize("change", [{"step": -1}, {"step": 10**8}, {"step": 1.0}, {"value": math.nan}, {"metric": "x"}])
+def test_what_cannot_be_is_refused(run: Run, change: dict[str, object]) -> None:
+    write_json(run.best_path, {"step": 3, "metric": "tp_si_sdr", "value": 1.0} | change)
+    with pytest.raises(RecordError, match=f"best.json: unreadable .{next(iter(change))}: "):
+        read_best(run)
+
+
+def test_only_files_are_read(run: Run) -> None:
+    os.mkfifo(run.best_path)
+    with pytest.raises(RecordError, match="not a regular file"):
+        read_best(run)
 
 
 @pytest.mark.parametrize("text", ["", "[1, 2]", "null", '{"step": "x"}', "{torn", "\udcff"])
@@ -114,7 +155,7 @@ def test_pins_are_kept_by_step_with_their_reasons(run: Run) -> None:
     pin(run, 30, "another reason")
     pins = read_pins(run)
     assert [(step, pinned.reason) for step, pinned in pins.items()] == [(30, "another reason"), (200, "because of 200")]
-    assert list(json.loads(run.pins_path.read_text())) == ["30", "200"]
+    assert list(json.loads(run.pins_path.read_text())) == ["30", "200", "checksum"]
     unpin(run, 30)
     assert read_pins(run) == {200: pins[200]}
     with pytest.raises(UsageError, match="step 30 is not pinned; pinned: 200"):

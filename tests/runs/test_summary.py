@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from hifitse.checkpoint.file import Header, load_checkpoint, load_header, save_checkpoint
+from hifitse.config.files import load_config
 from hifitse.errors import UsageError
 from hifitse.runs.branches import archive_after, archive_copy, new_folder
 from hifitse.runs.fork import fork
@@ -35,8 +36,8 @@ def make(path: Path, *steps: int, kinds: str = "started finished", total_steps: 
 
 def make_fork(source: Run, step: int, path: Path) -> Run:
     file = source.checkpoint_path(step)
-    path.mkdir()
-    fork(source, file, load_checkpoint(file), Run(path))
+    with Run(path).lock():
+        fork(source, file, load_checkpoint(file), Run(path), load_config("demo"))
     return Run(path)
 
 

@@ -132,20 +132,21 @@ def _message(found: _Found) -> tuple[str, KeyPath, list[KeyPath]]:
         kinds = [annotations.kind_of(section) for section in annotations.sections(found.annotation)]
         path = (*path, "kind") if isinstance(value, dict) else path
         message = f"expected {annotations.either(map(repr, kinds))}, " + (
-            "but it is missing" if given is None else f"got {given!r}"
+            "but it is missing" if given is None else f"got {_show(given)}"
         )
     elif kind in _BOUNDS:
         bound = next(number for name, number in context.items() if name in ("gt", "ge", "lt", "le"))
-        message = f"must be {_BOUNDS[kind]} {bound:g}, got {value}"
+        message = f"must be {_BOUNDS[kind]} {bound:{'g' if isinstance(bound, float) else ''}}, got {_short(str(value))}"
     elif kind == "multiple_of":
-        message = f"must be a multiple of {context['multiple_of']}, got {value}"
+        message = f"must be a multiple of {context['multiple_of']}, got {_short(str(value))}"
     elif kind == "finite_number":
-        message = f"must be a finite number, got {value}"
+        message = f"must be a finite number, got {_short(str(value))}"
     elif kind in ("too_short", "too_long"):
-        number = f"at least {context['min_length']}" if kind == "too_short" else context["max_length"]
+        most = "at most " if annotations.is_open_list(found.annotation) else ""
+        number = f"at least {context['min_length']}" if kind == "too_short" else f"{most}{context['max_length']}"
         message = f"expected {number} in the list, got {context['actual_length']}"
     elif kind == "string_pattern_mismatch":
-        message = f"must be lower-case letters, digits, '-' and '_', got {value!r}"
+        message = f"must be lower-case letters, digits, '-' and '_', got {_show(value)}"
     elif _is_type_error(error) and found.annotation is not None:
         message = f"expected {annotations.describe(found.annotation)}, got {_show(value)}"
     else:
@@ -170,5 +171,8 @@ def _show(value: Any) -> str:
         return str(value).lower()
     if isinstance(value, dict):
         return "a section"
-    text = repr(value)
+    return _short(repr(value))
+
+
+def _short(text: str) -> str:
     return text if len(text) <= 60 else f"{text[:57]}..."

@@ -8,6 +8,15 @@ from hifitse.config.parsing import annotations
 from hifitse.config.parsing.yaml import KeyPath, read_yaml
 from hifitse.config.schema import Config
 from hifitse.errors import ConfigError
+from hifitse.storage import is_text
+
+_LONGEST_SHOWN = 200
+
+
+def as_typed(override: str) -> str:
+    """Return an override as messages name it."""
+    shown = override if len(override) <= _LONGEST_SHOWN else f"{override[:_LONGEST_SHOWN]}..."
+    return f"--set {shown}"
 
 
 def apply_override(data: dict[str, Any], override: str) -> KeyPath:
@@ -25,7 +34,9 @@ def apply_override(data: dict[str, Any], override: str) -> KeyPath:
     key, equals, text = override.partition("=")
     parts = key.strip().split(".")
     if not equals or not parts[0]:
-        raise ConfigError(f"--set {override}: expected KEY=VALUE, for example --set train.batch_size=4")
+        raise ConfigError(f"{as_typed(override)}: expected KEY=VALUE, for example --set train.batch_size=4")
+    if not is_text(override):
+        raise ConfigError(f"{as_typed(override)}: is not UTF-8; rename what it names")
     annotation: Any = Config
     holder: Any = data
     path: KeyPath = ()
@@ -47,7 +58,7 @@ def apply_override(data: dict[str, Any], override: str) -> KeyPath:
         holder[step] = value
         return (*path, step)
     except ConfigError as error:
-        raise ConfigError(f"--set {override}: {error}") from None
+        raise ConfigError(f"{as_typed(override)}: {error}") from None
 
 
 def _step(annotation: Any, holder: Any, part: str, before: str) -> tuple[str | int, Any]:

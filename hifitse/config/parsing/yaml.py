@@ -2,7 +2,8 @@
 
 PyYAML follows YAML 1.1, where ``1e-3`` is text, ``010`` is 8, ``1:30`` is 90 and ``no`` is false. Here only
 ``true``/``false``, ``null``/``~``, decimal, 0x and 0o integers and ordinary floats are special. Integers may
-have underscores (``500_000``).
+have underscores (``500_000``). Tags (``!!bool``) are not used, and there are limits: what a few lines can unfold to by
+aliases, for instance, would fill any memory.
 """
 
 import re
@@ -11,9 +12,16 @@ from typing import Any
 import yaml
 
 from hifitse.errors import ConfigError
+from hifitse.storage import is_text
 
 KeyPath = tuple[str | int, ...]
 """Where a value stands: section and key names, and positions in lists counted from 0."""
+MOST_BYTES = 2**17
+"""Of a document."""
+_MOST_VALUES = 10_000
+"""In a document, aliases unfolded."""
+_DEEPEST = 20
+_LONGEST_NUMBER = 50
 
 _CORE_RULES = {
     "null": (r"~|null|Null|NULL|", ["~", "n", "N", ""]),
@@ -26,7 +34,24 @@ _CORE_RULES = {
 }
 
 
-class _Loader(yaml.SafeLoader):
+class _Untagged(yaml.parser.Parser, yaml.composer.Composer):
+    """Composes what has no tags and is not nested too deeply."""
+
+    depth = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        event = self.peek_event()  # type: ignore[no-untyped-call]
+        if getattr(event, "tag", None):
+            raise yaml.composer.ComposerError(None, None, f"the tag {event.tag} is not used here", event.start_mark)
+        if self.depth > _DEEPEST:
+            raise yaml.composer.ComposerError(None, None, "nested too deeply", event.start_mark)
+        self.depth += 1
+        node = super().compose_node(parent, index)
+        self.depth -= 1
+        return node
+
+
+class _Loader(_Untagged, yaml.SafeLoader):
     """SafeLoader with the rules above."""
 
     yaml_implicit_resolvers: dict[str, Any] = {}
@@ -36,7 +61,7 @@ class _Loader(yaml.SafeLoader):
         return int(text, 0) if text[:2] in ("0x", "0o") else int(text)
 
 
-class _TextLoader(yaml.BaseLoader):
+class _TextLoader(_Untagged, yaml.BaseLoader):
     """Reads every scalar as the text it is; the configuration decides what it means."""
 
 
@@ -78,6 +103,8 @@ def read_yaml(text: str | bytes, source: str, as_text: bool = False) -> tuple[An
     """
     lines: dict[KeyPath, int] = {}
     problems: list[str] = []
+    if len(text) > MOST_BYTES:
+        raise ConfigError(f"{source}: larger than {MOST_BYTES // 1024} KiB; a configuration is a few")
     try:
         loader = _TextLoader(text) if as_text else _Loader(text)
         root = loader.get_single_node()
@@ -86,8 +113,6 @@ def read_yaml(text: str | bytes, source: str, as_text: bool = False) -> tuple[An
         _walk(root, (), (), lines, problems)
         if not problems:
             return loader.construct_document(root), lines
-    except RecursionError:
-        raise ConfigError(f"{source}: not valid YAML: nested too deeply") from None
     except (yaml.YAMLError, ValueError) as error:
         mark = getattr(error, "problem_mark", None)
         place = f"{source}:{mark.line + 1}" if mark else source
@@ -101,8 +126,17 @@ def _walk(
 ) -> None:
     """Note the line of everything below ``node``, and what a plain load would accept in silence."""
     line = node.start_mark.line + 1
+    if len(lines) > _MOST_VALUES:
+        raise yaml.composer.ComposerError(
+            None, None, f"more than {_MOST_VALUES} values, with what aliases (*name) stand for", node.start_mark
+        )
     if any(node is parent for parent in parents):
         problems.append(f"{line}: {show_key(path)}: refers to itself")
+    elif isinstance(node, yaml.ScalarNode):
+        if not is_text(node.value):
+            problems.append(f"{line}: {show_key(path) or 'here'}: holds a NUL or half a character; write plain text")
+        elif node.tag.endswith((":int", ":float")) and len(node.value) > _LONGEST_NUMBER:
+            problems.append(f"{line}: {show_key(path)}: a number of {len(node.value)} digits")
     elif isinstance(node, yaml.MappingNode):
         for key_node, value_node in node.value:
             key, key_line = key_node.value, key_node.start_mark.line + 1
