@@ -103,7 +103,7 @@ def find_branch(run: Run, number: str) -> Path:
 def _remove(folder: Path) -> None:
     """Remove the folder of a branch that is in place; what is not ours in it stays."""
     note = note_path(folder)
-    if any(file != note and not file.is_dir() for file in folder.rglob("*")):
+    if any(file != note and (file.is_symlink() or not file.is_dir()) for file in folder.rglob("*")):
         note.unlink()
     else:
         remove_folder(folder)

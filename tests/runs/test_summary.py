@@ -174,7 +174,7 @@ def test_a_file_that_vanishes_meanwhile_is_no_problem(tmp_path: Path, monkeypatc
     lstat = os.lstat
 
     def vanish(path: str) -> os.stat_result:
-        Path(path).unlink() if path.endswith(".tmp") else None
+        Path(path).unlink() if str(path).endswith(".tmp") else None
         return lstat(path)
 
     (run.path / ".metrics.jsonl.abc123.tmp").write_text("")
