@@ -19,6 +19,7 @@ from hifitse.config.model import CompactConfig
 from hifitse.config.schema import AudioConfig, Config
 from hifitse.corpus.corpus import load_corpus
 from hifitse.mixing.curriculum import settings_at
+from hifitse.mixing.fork_server import keep_freed_memory
 from hifitse.mixing.rendering import render_index
 from hifitse.mixing.scenes import draw_scene
 
@@ -40,6 +41,7 @@ def main() -> None:
     parser.add_argument("--scenes", type=int, default=40, help="scenes in a run")
     parser.add_argument("--runs", type=int, default=5, help="runs, of which the median is reported")
     options = parser.parse_args()
+    keep_freed_memory()  # as loader processes do
     data = DataConfig(speech=(options.speech,), noise=tuple(options.noise), rir=tuple(options.rir))
 
     table = Table(title=f"one core of {cpu_name()}")

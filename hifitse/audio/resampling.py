@@ -37,6 +37,7 @@ def rate_problem(sample_rate: int) -> str:
     return f"a sample rate of {sample_rate} Hz, which is not between {_LOWEST_RATE} and {_HIGHEST_RATE}"
 
 
+@lru_cache(maxsize=1024)
 def ratio(from_rate: int, to_rate: int, speed: float = 1.0) -> tuple[int, int]:
     """Return up and down, coprime: a signal at from_rate * speed becomes one at up / down times that.
 

@@ -4,6 +4,7 @@ A fork of the training process would copy the locks of its threads. Whatever end
 kernel ends what is below it.
 """
 
+import ctypes
 import mmap
 import os
 import pickle
@@ -27,6 +28,9 @@ ASSIGNMENT = struct.Struct("<II")
 """What a loader process is told: its number, and how many there are. With it come its connection and the job."""
 LENGTH = struct.Struct("<Q")
 """What every message begins with: the length of its pickled part. The samples follow, as they lie in memory."""
+
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+"""Of malloc.h."""
 
 Item = tuple[int, int]
 """Step and number of the micro-batch."""
@@ -66,6 +70,7 @@ class Job:
 def main() -> None:
     """Fork a loader process for each message on standard input, a socket; report there how one has died."""
     control = socket.socket(fileno=0)
+    keep_freed_memory()
     signal.signal(signal.SIGCHLD, lambda *_: _report_deaths(control))
     while True:
         message, descriptors, *_ = socket.recv_fds(control, ASSIGNMENT.size, 2)
@@ -81,6 +86,16 @@ def main() -> None:
                 _work(*descriptors, *ASSIGNMENT.unpack(message))
         for descriptor in descriptors:
             os.close(descriptor)
+
+
+def keep_freed_memory() -> None:
+    """Let this process keep what it frees, in place of giving it back to the system after each array (see mallopt(3)).
+
+    A scene at 48 kHz goes through 30 MB of them; to get their pages again each time takes a third of the rendering.
+    """
+    library = ctypes.CDLL(None)
+    library.mallopt(_M_MMAP_THRESHOLD, 2**25)
+    library.mallopt(_M_TRIM_THRESHOLD, 2**30)
 
 
 def _report_deaths(control: socket.socket) -> None:

@@ -18,7 +18,7 @@ from hifitse.corpus.corpus import Pool
 from hifitse.errors import DataError
 from hifitse.mixing.curriculum import SceneSettings
 from hifitse.mixing.scenes import Noise, Scene, Voice, draw_scene
-from hifitse.mixing.voices import Crop, InaudibleError, in_room, read_voice, require_audible, target_part
+from hifitse.mixing.voices import Crop, InaudibleError, in_rooms, read_voice, require_audible, target_part
 from hifitse.seeding import generator
 
 RECIPE_VERSION = 2
@@ -117,7 +117,8 @@ def render(
         crops.append(audible(interferer.voice, number, audio.mixture_samples))
         levels.append(scene.level_db - interferer.sir_db)
 
-    heard = [in_room(crop) for crop in crops]
+    heard = in_rooms([*crops, *([reference_crop] if reference_crop else [])])
+    reference_speech = heard.pop() if reference_crop else None
     gains = [_gain(voice, level_db, rate) for voice, level_db in zip(heard, levels, strict=True)]
     voices = [voice * gain for voice, gain in zip(heard, gains, strict=True)]
     target = np.zeros(audio.mixture_samples, np.float32)
@@ -127,7 +128,7 @@ def render(
     if scene.noise is not None:
         noise = _noise(scene.noise, mixture, audio, mixing, files)
         mixture = mixture + noise
-    reference = _reference(scene, reference_crop, audio, mixing, files)
+    reference = _reference(scene, reference_speech, audio, mixing, files)
 
     peak = float(np.abs(mixture).max())
     if peak == 0.0:
@@ -142,11 +143,10 @@ def render(
 
 
 def _reference(
-    scene: Scene, crop: Crop | None, audio: AudioConfig, mixing: MixingConfig, files: DecodedRecordings
+    scene: Scene, heard: Samples | None, audio: AudioConfig, mixing: MixingConfig, files: DecodedRecordings
 ) -> Samples:
-    if crop is None:
+    if heard is None:
         return np.zeros(audio.reference_samples, np.float32)
-    heard = in_room(crop)
     speech = heard * _gain(heard, scene.reference.level_db, audio.sample_rate)
     if scene.reference.noise is not None:
         speech = speech + _noise(scene.reference.noise, speech, audio, mixing, files)

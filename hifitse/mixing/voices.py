@@ -1,6 +1,7 @@
 """One voice of a scene: read, checked for being audible, put into its room, and what of that is the target."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -23,6 +24,8 @@ _RIR_FADE_SECONDS = 0.05
 # What a measured response holds before its loudest peak: the direct sound, where a reflection is louder.
 _BEFORE_PEAK_SECONDS = 0.005
 _FADE_IN_SECONDS = 0.001
+# What a processor's vector registers hold in single precision, and SciPy transforms at once.
+_ROWS_AT_ONCE = 4
 # Early reflections support the direct sound up to there (the early energy of C50, ISO 3382-1).
 _EARLY_SECONDS = 0.05
 # A direct sound is as long as what played and recorded it rings.
@@ -87,9 +90,10 @@ def require_audible(crop: Crop, voice: Voice, number: int, rate: int, mixing: Mi
         )
 
 
-def in_room(crop: Crop) -> Samples:
-    """Return the segment as it is heard (num_samples,): with the tail of what was said before it."""
-    return crop.dry if crop.response is None else _convolved(crop, crop.response)
+def in_rooms(crops: Sequence[Crop]) -> list[Samples]:
+    """Return the segments as they are heard, (num_samples,) each: with the tail of what was said before them."""
+    convolved = iter(_convolved([(crop.samples, crop.response) for crop in crops if crop.response is not None]))
+    return [crop.dry if crop.response is None else next(convolved) for crop in crops]
 
 
 def target_part(crop: Crop, heard: Samples, kind: TargetKind, rate: int) -> Samples:
@@ -105,7 +109,7 @@ def target_part(crop: Crop, heard: Samples, kind: TargetKind, rate: int) -> Samp
         begin, end = max(0, crop.lead - reach), crop.lead + reach
     part = np.zeros_like(crop.response)
     part[begin : end + 1] = crop.response[begin : end + 1]
-    early = _convolved(crop, part)
+    (early,) = _convolved([(crop.samples, part)])
     return early if kind == "early" else crop.dry * np.float32(_projection(early, crop.dry))
 
 
@@ -115,13 +119,27 @@ def _projection(signal: Samples, onto: Samples) -> float:
     return float(np.einsum("i,i->", signal, onto, dtype=np.float64)) / energy if energy else 0.0
 
 
-def _convolved(crop: Crop, response: Samples) -> Samples:
+def _convolved(pairs: Sequence[tuple[Samples, Samples]]) -> list[Samples]:
+    """Return signals (n,) convolved with their responses (m,), those n - m + 1 samples each that depend on no others.
+
+    All at once: several rows of single precision are transformed side by side in little more time than one of them.
+    """
+    if not pairs:
+        return []
     # Circular is enough: what wraps around falls on the samples that are cut off.
-    size = fft.next_fast_len(len(crop.samples), real=True)
-    spectrum = fft.rfft(crop.samples, size)
-    spectrum *= fft.rfft(response, size)
-    convolved: Samples = fft.irfft(spectrum, size, overwrite_x=True)[len(response) - 1 : len(crop.samples)]
-    return convolved
+    size = fft.next_fast_len(max(len(signal) for signal, _ in pairs), real=True)
+    rows = np.zeros((_whole_groups(2 * len(pairs)), size), np.float32)
+    for number, (signal, response) in enumerate(pairs):
+        rows[number, : len(signal)] = signal
+        rows[len(pairs) + number, : len(response)] = response
+    spectra = fft.rfft(rows, axis=-1, overwrite_x=True)
+    spectra[: len(pairs)] *= spectra[len(pairs) : 2 * len(pairs)]
+    convolved = fft.irfft(spectra[: _whole_groups(len(pairs))], size, axis=-1, overwrite_x=True)
+    return [row[len(response) - 1 : len(signal)] for row, (signal, response) in zip(convolved, pairs, strict=False)]
+
+
+def _whole_groups(num_rows: int) -> int:
+    return -(-num_rows // _ROWS_AT_ONCE) * _ROWS_AT_ONCE
 
 
 def _samples(voice: Voice, before: int, num_samples: int, rate: int, files: DecodedRecordings) -> Samples:

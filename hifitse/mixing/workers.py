@@ -55,10 +55,11 @@ class _ForkServer:
 
     def last_death(self) -> str:
         """Return how a loader process has died."""
-        self.control.settimeout(_REPORT_SECONDS)
         try:
+            self.control.settimeout(_REPORT_SECONDS)
             reports = self.control.recv(2**16).decode().splitlines()
-        except (TimeoutError, ConnectionError):
+        except OSError:
+            # It is silent or gone; whoever else has noticed that has closed the connection.
             reports = []
         return reports[-1] if reports else "all of them have ended"
 

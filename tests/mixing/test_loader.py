@@ -182,6 +182,18 @@ def test_what_goes_wrong_with_a_loader_process_is_an_error_for_people_and_new_on
     assert equal(train(make_config(data={"num_workers": 2})), train(config))
 
 
+def test_a_death_that_others_have_noticed_first_is_the_same_error(
+    make_config: MakeConfig, batches: Generator[MicroBatch]
+) -> None:
+    os.kill(parent_of(loaders()[0]), signal.SIGKILL)
+    # A validation, for one, which starts another process to fork from.
+    assert wait_for(lambda: not loaders())
+    train(make_config(data={"num_workers": 1}), 0, 1)
+    with pytest.raises(LoaderError, match="a loader process died"):
+        for _ in batches:
+            pass
+
+
 def test_nothing_is_kept_in_shared_memory(batches: Generator[MicroBatch]) -> None:
     next(batches)
     for process in [os.getpid(), *children(os.getpid()), *loaders()]:

@@ -15,7 +15,7 @@ from hifitse.corpus.corpus import Pool, Room, Speaker, load_corpus
 from hifitse.mixing.curriculum import settings_at
 from hifitse.mixing.rendering import Rendered, render, render_index
 from hifitse.mixing.scenes import Scene, Voice
-from hifitse.mixing.voices import in_room, read_voice
+from hifitse.mixing.voices import in_rooms, read_voice
 
 MakeConfig = Callable[..., Config]
 RATE = 8000
@@ -93,7 +93,7 @@ def test_a_long_response_fades_out_where_it_is_cut(tmp_path: Path) -> None:
     for length, is_cut in ((len(samples), True), (3 * RATE, False)):
         rir = write(tmp_path / f"{length}.wav", samples[:length])
         crop = read_voice(Voice("s", speech, 0.0, 0.0, 1.0, rir), 4 * RATE, RATE, DecodedRecordings(0))
-        heard = in_room(crop)
+        (heard,) = in_rooms([crop])
         end = min(2 * RATE, len(samples[:length]) - 3 * RATE // 2 + 40) - 40
         assert np.abs(heard[end:]).max() < 1e-6
         tail = heard[end - 400 : end]
@@ -147,3 +147,15 @@ def test_a_room_at_the_rate_of_the_model_keeps_the_band_and_one_below_is_told_of
     assert not corpora[48000].warnings
     (warning,) = corpora[16000].warnings
     assert warning.startswith("data.rir: 1 of 1 impulse responses") and "67% of its band" in warning
+
+
+def test_voices_are_heard_together_as_they_are_one_by_one(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    crops = []
+    for number, seconds in enumerate((0.1, 0.3, 0.5, None, 0.2)):
+        speech = write(tmp_path / f"speech{number}.wav", rng.uniform(-0.5, 0.5, 3 * RATE))
+        rir = seconds and write(tmp_path / f"rir{number}.wav", rng.uniform(-0.5, 0.5, round(seconds * RATE)))
+        crops.append(read_voice(Voice("s", speech, 1.0, 0.0, 1.0, rir), RATE, RATE, DecodedRecordings(0)))
+    for crop, heard in zip(crops, in_rooms(crops), strict=True):
+        expected = crop.dry if crop.response is None else np.convolve(crop.samples, crop.response, "valid")
+        np.testing.assert_allclose(heard, expected, atol=1e-5)
