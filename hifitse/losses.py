@@ -153,15 +153,16 @@ class Objective:
 
         Args:
             estimate, target, mixture: (B, L) waveforms.
-            present: (B,) bool, True for TP samples. Samples are selected, never masked: 0 x NaN is NaN.
+            present: (B,) bool on the CPU, True for TP samples. Samples are selected, never masked: 0 x NaN is NaN.
             has_absent: whether the phase mixes TA scenes.
         """
         estimate, target, mixture = estimate.float(), target.float(), mixture.float()
-        estimate_tp, target_tp = estimate[present], target[present]
+        tp, ta = places(present, estimate.device)
+        estimate_tp, target_tp = estimate[tp], target[tp]
         sums: dict[str, Tensor] = {}
         for name in self.weights(has_absent):
             if name == "absent":
-                terms = self.absent_term(estimate[~present], mixture[~present])
+                terms = self.absent_term(estimate[ta], mixture[ta])
             else:
                 terms = self.present_term(name, estimate_tp, target_tp)
             sums[name] = terms.sum()
@@ -171,6 +172,15 @@ class Objective:
         """Return the (share of the) loss that ``sums`` make up in a step with these global counts."""
         means = term_means(sums, counts)
         return torch.stack([weight * means[name] for name, weight in self.weights(has_absent).items()]).sum()
+
+
+def places(present: Tensor, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Return the places of TP and of TA samples, on a device, for (B,) bool on the CPU.
+
+    To select by a mask on the device would wait for it, to learn how many there are.
+    """
+    tp, ta = present.nonzero()[:, 0], (~present).nonzero()[:, 0]
+    return tp.to(device, non_blocking=True), ta.to(device, non_blocking=True)
 
 
 def term_means(sums: dict[str, Tensor], counts: Counts) -> dict[str, Tensor]:

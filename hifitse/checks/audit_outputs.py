@@ -90,7 +90,7 @@ def select(scenes: MicroBatch, chosen: Tensor) -> MicroBatch:
 
 def mixture_copy(scenes: MicroBatch) -> Tensor:
     """Return what a model gives that cannot separate: the mixture, in TP scenes at the target's level: (B, L)."""
-    present = scenes.present[:, None]
+    present = scenes.present[:, None].to(scenes.mixture.device)
     return torch.where(present, _at_energy(scenes.mixture, _energy(scenes.target)), scenes.mixture)
 
 
@@ -103,7 +103,7 @@ def ideal(config: AbsentLoss, scenes: MicroBatch) -> Tensor:
     rest = _at_energy(scenes.mixture - scenes.target, _energy(scenes.target) * 10 ** (LEAK_DB / 10))
     separated = _at_energy(scenes.target + rest, _energy(scenes.target))
     silent = _at_energy(scenes.mixture, _silent_energy(config, _energy(scenes.mixture)))
-    return torch.where(scenes.present[:, None], separated, silent)
+    return torch.where(scenes.present[:, None].to(separated.device), separated, silent)
 
 
 def _silent_energy(config: AbsentLoss, mixture_energy: Tensor) -> Tensor:

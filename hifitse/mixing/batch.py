@@ -30,7 +30,7 @@ class MicroBatch:
     target: Tensor
     """(B, mixture_samples) float32."""
     present: Tensor
-    """(B,) bool: TP."""
+    """(B,) bool: TP. Always on the CPU, where it is known without waiting for a device."""
 
     def to(self, device: torch.device | str) -> "MicroBatch":
         """Return a copy on the device; from pinned memory without waiting for it."""
@@ -46,7 +46,6 @@ class MicroBatch:
             mixture=change(self.mixture),
             reference=change(self.reference),
             target=change(self.target),
-            present=change(self.present),
         )
 
 

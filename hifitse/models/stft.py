@@ -53,14 +53,17 @@ class Stft(nn.Module):
 
     def inverse(self, spectrum: Tensor, length: int) -> Tensor:
         """Return the float32 waveform (B, length) of a spectrum (B, F, T) that came from ``length`` samples."""
+        n_fft, size = self.config.n_fft, self.config.window
         with torch.autocast(spectrum.device.type, enabled=False):
-            padded = torch.istft(
-                spectrum,
-                self.config.n_fft,
-                self.config.hop,
-                self.config.window,
-                self.window,
-                center=True,
-                length=self.padded_length(length),
-            )
-        return padded[..., :length]
+            window = nn.functional.pad(self.window, ((n_fft - size) // 2, (n_fft - size + 1) // 2))
+            frames = torch.fft.irfft(spectrum.transpose(1, 2), n_fft) * window
+            weights = window.square().expand(1, frames.shape[1], -1)
+            kept = slice(n_fft // 2, n_fft // 2 + length)
+            # Where torch.istft would read the divisor back from a GPU, to look for zeros that cannot be there.
+            return self._overlapped(frames)[:, kept] / self._overlapped(weights)[:, kept]
+
+    def _overlapped(self, frames: Tensor) -> Tensor:
+        """Return the sum of frames (B, T, n_fft) that begin a hop apart: (B, n_fft + (T - 1) hop)."""
+        n_fft, hop = self.config.n_fft, self.config.hop
+        samples = n_fft + (frames.shape[1] - 1) * hop
+        return nn.functional.fold(frames.transpose(1, 2), (1, samples), (1, n_fft), stride=(1, hop))[:, 0, 0]

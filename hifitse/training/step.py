@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from hifitse.checkpoint.file import Checkpoint
 from hifitse.distributed.ranks import Ranks
 from hifitse.experiment import Experiment
-from hifitse.losses import energy_db, term_means
+from hifitse.losses import energy_db, places, term_means
 from hifitse.metrics import rms
 from hifitse.mixing.batch import MicroBatch, of_next_step, step_counts
 from hifitse.mixing.curriculum import phase_at
@@ -154,10 +154,11 @@ class TrainingSession:
 
 
 def _levels(estimate: Tensor, batch: MicroBatch) -> dict[str, Tensor]:
+    tp, ta = places(batch.present, estimate.device)
     return {
-        "rms_estimate": rms(estimate[batch.present]).sum(),
-        "rms_target": rms(batch.target[batch.present]).sum(),
-        "energy_db": energy_db(estimate[~batch.present]).sum(),
+        "rms_estimate": rms(estimate[tp]).sum(),
+        "rms_target": rms(batch.target[tp]).sum(),
+        "energy_db": energy_db(estimate[ta]).sum(),
     }
 
 

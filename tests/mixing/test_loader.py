@@ -88,7 +88,7 @@ def test_micro_batches_say_where_they_belong(make_config: MakeConfig) -> None:
     assert batch.mixture.shape == batch.target.shape == (1, config.audio.mixture_samples)
     assert batch.reference.shape == (1, config.audio.reference_samples)
     assert {getattr(batch, name).dtype for name in PARTS[:3]} == {torch.float32}
-    assert batch.to("meta").present.device.type == "meta" and batch.to("cpu").indices == (19,)
+    assert batch.to("meta").target.device.type == "meta" and batch.to("cpu").indices == (19,)
 
 
 def test_the_validation_is_in_exact_proportion_and_clean(make_config: MakeConfig) -> None:

@@ -1,5 +1,6 @@
 """Errors of a device may surface late; they cost no finished step, and the first one is what people read."""
 
+import contextlib
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,9 @@ import torch
 from hifitse.checkpoint.file import load_checkpoint
 from hifitse.config.files import load_config
 from hifitse.experiment import Experiment
+from hifitse.losses import Counts
 from hifitse.mixing.batch import MicroBatch
+from hifitse.models.build import build_model
 from hifitse.runs.run import Run
 from hifitse.training.saving.saver import Saver
 from hifitse.training.step import TrainingSession
@@ -118,3 +121,23 @@ def test_the_chosen_gpu_is_the_current_one_with_tf32(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(torch, "set_float32_matmul_precision", chosen.append)
     Experiment.build(load_config(TINY), torch.device("cuda", 1))
     assert chosen == [torch.device("cuda", 1), "high"]
+
+
+SMALL_MODELS = {
+    "compact": [],
+    "grid": ["model={kind: grid, feature_dim: 8, lstm_hidden: 6, num_blocks: 1, num_heads: 2, reinject_at: []}"],
+}
+
+
+@pytest.mark.parametrize("kind", SMALL_MODELS)
+def test_nothing_waits_for_the_device_before_the_one_read_of_a_step(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On the meta device there are no values: whoever asks for one, as for a size that depends on values, fails."""
+    monkeypatch.setattr(torch, "autocast", lambda *_, **__: contextlib.nullcontext())
+    experiment = Experiment.build(load_config(TINY, ["data.num_workers=0", *SMALL_MODELS[kind]]), torch.device("cpu"))
+    with contextlib.closing(experiment.training_batches(5, 6)) as batches:
+        batch = next(batches).to("meta")
+    model = build_model(experiment.config.model, experiment.config.audio.sample_rate).to("meta")
+    estimate = model(batch.mixture, batch.reference)
+    sums = experiment.objective.sums(estimate, batch.target, batch.mixture, batch.present, has_absent=True)
+    experiment.objective.loss(sums, Counts(1, 1), has_absent=True).backward()
+    assert all(parameter.grad.device.type == "meta" for parameter in model.parameters() if parameter.grad is not None)
