@@ -2,6 +2,7 @@
 
 import os
 import statistics
+import subprocess
 import time
 from pathlib import Path
 
@@ -36,7 +37,7 @@ def test_three_thousand_steps_with_validations_are_flat(tmp_path: Path) -> None:
     settings += ["data.num_workers=2", "train.log_every=10", "retention.keep_last=2"]
     found: dict[int, dict[str, float]] = {}
 
-    with endless_training(run, *settings) as process:
+    with endless_training(run, *settings, stderr=subprocess.DEVNULL) as process:
 
         def is_over() -> bool:
             time.sleep(0.5)
