@@ -269,3 +269,17 @@ def test_extract_does_not_overwrite_what_it_reads(cli: Cli, trained: Path, tmp_p
     outcome = cli("extract", recording, recording, "-o", recording, "--run", trained, "--from", "last")
     assert outcome.code == 2 and "would be overwritten" in outcome.err
     assert recording.read_bytes() == before
+
+
+@pytest.mark.parametrize("command", ["resume", "validate", "smoke"])
+def test_a_run_without_its_configuration_takes_no_other(cli: Cli, trained: Path, command: str) -> None:
+    (trained / "config.yaml").unlink()
+    outcome = cli(command, "--run", trained)
+    assert outcome.code == 2
+    assert f"{trained}/config.yaml: is missing; name the configuration with --config FILE" in outcome.err
+
+
+def test_a_name_that_is_no_text_is_refused_before_anything_is_made(cli: Cli, tmp_path: Path) -> None:
+    outcome = cli("train", "--config", TINY, "--run", f"{tmp_path}/x\udcff")
+    assert outcome.code == 2 and "not UTF-8, which names of runs have to be" in outcome.err
+    assert not list(tmp_path.iterdir())
