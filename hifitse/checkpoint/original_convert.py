@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -53,8 +53,9 @@ def convert(original: Original, config: Config) -> Converted:
     shapes = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
     # AdamW numbers parameters in the order in which the weights were saved.
     order = list(original.weights if original.weights.keys() == shapes.keys() else shapes)
-    tensors = _by_our_names(original, order)
-    if problems := _problems(tensors, expected_tensors(shapes, shapes if original.adamw else ())):
+    adamw = original.adamw if config.train.optimizer.kind == "adamw" else None
+    tensors = _by_our_names(replace(original, adamw=adamw), order)
+    if problems := _problems(tensors, expected_tensors(shapes, shapes if adamw else ())):
         raise CheckpointError(
             f"{original.path}: {len(problems)} tensors cannot be imported, so nothing was:\n  " + "\n  ".join(problems)
         )
@@ -64,7 +65,7 @@ def convert(original: Original, config: Config) -> Converted:
         data_fingerprint="",
         parent=original.digest,
         # Without its moments AdamW starts afresh, as after --reset-optimizer.
-        optimizer_reset_step=0 if original.adamw else original.step,
+        optimizer_reset_step=0 if adamw else original.step,
     )
     notes = [*_conversion_notes(tensors), *_adamw_notes(original, config), _settings_note(config)]
     converted = {name: tensor.detach().to(torch.float32) for name, tensor in tensors.items()}
@@ -135,15 +136,16 @@ def _conversion_notes(tensors: Mapping[str, Tensor]) -> list[str]:
 def _adamw_notes(original: Original, config: Config) -> list[str]:
     """Say where AdamW goes on otherwise than it did; the settings are the configuration's, never the file's."""
     train, saved, step = config.train, original.adamw, original.step
-    if saved is None:
+    if saved is None or train.optimizer.kind != "adamw":
+        missing = "no AdamW moments in the file" if saved is None else "AdamW moments are of no use to Muon"
         return [
-            "no AdamW moments in the file: a resume starts with fresh ones, and the learning rate rises to its place "
+            f"{missing}: a resume starts with fresh ones, and the learning rate rises to its place "
             f"over train.rewarmup_steps={train.rewarmup_steps} steps"
         ]
     both = {
         "train.learning_rate": (saved.peak_learning_rate, train.learning_rate),
-        "train.betas": (saved.betas, train.betas),
-        "train.weight_decay": (saved.weight_decay, train.weight_decay),
+        "train.optimizer.betas": (saved.betas, train.optimizer.betas),
+        "train.optimizer.weight_decay": (saved.weight_decay, train.optimizer.weight_decay),
         f"learning rate at step {step}": (saved.learning_rate, learning_rate(train, step)),
     }
     return [

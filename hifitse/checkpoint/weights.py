@@ -12,6 +12,7 @@ from hifitse.config.model import ModelConfig
 from hifitse.config.schema import Config
 from hifitse.errors import CheckpointError
 from hifitse.models.build import build_model
+from hifitse.optimizer import MOMENTS
 
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -37,13 +38,20 @@ def weightless_model(config: ModelConfig, sample_rate: int) -> nn.Module:
         return build_model(config, sample_rate)
 
 
-def expected_tensors(weights: Shapes, with_moments: Collection[str]) -> dict[str, tuple[int, ...]]:
-    """Return the shapes of all tensors of a checkpoint whose network has these weights, some of them with moments."""
+def expected_tensors(
+    weights: Shapes, with_moments: Collection[str], of_muon: Collection[str] = ()
+) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of all tensors of a checkpoint whose network has these weights, some of them with moments.
+
+    Args:
+        with_moments: names of the weights with moments.
+        of_muon: those of them whose moments are Muon's; the others are AdamW's.
+    """
     expected = {f"{part}/{name}": shape for part in ("model", "ema") for name, shape in weights.items()}
     for name, shape in weights.items():
         if name in with_moments:
-            parts = {"step": (), "exp_avg": shape, "exp_avg_sq": shape}
-            expected |= {f"optimizer/{name}/{key}": of_part for key, of_part in parts.items()}
+            keys = MOMENTS["muon" if name in of_muon else "adamw"]
+            expected |= {f"optimizer/{name}/{key}": () if key == "step" else shape for key in keys}
     return expected
 
 
@@ -55,7 +63,9 @@ def require_state(checkpoint: Checkpoint, config: Config) -> None:
     network = weightless_model(config.model, config.audio.sample_rate)
     shapes = {name: tuple(weight.shape) for name, weight in network.state_dict().items()}
     moments = (name.removeprefix("optimizer/") for name in checkpoint.tensors if name.startswith("optimizer/"))
-    expected = expected_tensors(shapes, {name.rpartition("/")[0] for name in moments})
+    parts = [name.rpartition("/") for name in moments]
+    of_muon = {name for name, _, key in parts if key in MOMENTS["muon"]}
+    expected = expected_tensors(shapes, {name for name, _, _ in parts}, of_muon)
     _require(checkpoint, checkpoint.tensors, expected)
 
 

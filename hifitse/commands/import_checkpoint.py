@@ -44,7 +44,8 @@ def import_checkpoint(
         save_checkpoint(target.checkpoint_path(original.step), converted.header, converted.tensors)
     for note in converted.notes:
         info(f"note: {note}")
-    moments = "with AdamW moments" if original.adamw else "without AdamW moments"
+    has_moments = any(name.startswith("optimizer/") for name in converted.tensors)
+    moments = "with AdamW moments" if has_moments else "without AdamW moments"
     info(
         f"imported step {original.step} of {file.name} into {target.path}: {converted.num_parameters:,} parameters, "
         f"their EMA, {moments}; go on with: hifitse resume --run {target.argument}"
@@ -52,5 +53,5 @@ def import_checkpoint(
     if json:
         print_json(
             {"run": target.name, **origin.model_dump(), "parameters": converted.num_parameters}
-            | {"tensors": len(converted.tensors), "moments": original.adamw is not None, "notes": converted.notes}
+            | {"tensors": len(converted.tensors), "moments": has_moments, "notes": converted.notes}
         )

@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from hifitse.config.data import DataConfig
+from hifitse.config.optimizer import as_of_today
 from hifitse.config.parsing.annotations import item_type, list_type, options
 from hifitse.config.parsing.messages import Origins, lines_for
 from hifitse.config.parsing.overrides import apply_override, as_typed
@@ -79,6 +80,8 @@ def from_data(data: Data, source: str, overrides: Sequence[str] = ()) -> Config:
 
 def _validated(data: Data, origins: Origins, overrides: Sequence[str]) -> Config:
     problems = []
+    if "train" in data:
+        data["train"] = as_of_today(data["train"])
     for override in overrides:
         try:
             path = apply_override(data, override)

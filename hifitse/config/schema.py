@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from hifitse.config.data import DataConfig, MixingConfig, Phase
 from hifitse.config.model import ModelConfig
+from hifitse.config.optimizer import AdamWConfig, OptimizerConfig, as_of_today
 from hifitse.config.policies import HealthConfig, RetentionConfig
 from hifitse.config.section import (
     Count,
@@ -81,17 +82,15 @@ class TrainConfig(Section):
     log_every: Steps = 100
     """Steps between rows in metrics.jsonl."""
     learning_rate: Annotated[float, Field(gt=0, le=10)] = 2e-4
-    """Peak learning rate of AdamW."""
+    """Peak learning rate."""
     min_learning_rate: Annotated[float, Field(ge=0, le=10)] = 1e-5
     """Learning rate at the end of the cosine decay."""
     warmup_steps: Step = 5000
     """Steps over which the learning rate rises to its peak."""
     rewarmup_steps: Step = 500
     """Steps over which the learning rate rises back to its place after --reset-optimizer."""
-    betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = (0.8, 0.99)
-    """Momentum constants of AdamW."""
-    weight_decay: NonNegative = 0.01
-    """Decoupled weight decay of AdamW."""
+    optimizer: OptimizerConfig = AdamWConfig(kind="adamw")
+    """How weights follow from gradients."""
     clip_norm: Annotated[float, Field(gt=0, le=1e12)] = 5.0
     """Gradients with a larger norm are scaled down to it."""
     ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.999
@@ -106,10 +105,10 @@ class TrainConfig(Section):
     @model_validator(mode="before")
     @classmethod
     def _without_older_settings(cls, values: Any) -> Any:
-        """Configurations of older runs also have save_attempts, which save_minutes has replaced."""
+        """Older ones have save_attempts, which save_minutes has replaced, and the settings of AdamW here."""
         if isinstance(values, dict):
             values = {key: value for key, value in values.items() if key != "save_attempts"}
-        return values
+        return as_of_today(values)
 
     @model_validator(mode="after")
     def _fits_together(self) -> "TrainConfig":

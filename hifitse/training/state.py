@@ -9,9 +9,11 @@ from torch import Tensor, nn
 from hifitse.checkpoint.file import Checkpoint, Header
 from hifitse.checkpoint.weights import load_weights, require_state
 from hifitse.config.files import to_data
-from hifitse.config.schema import Config, TrainConfig
+from hifitse.config.schema import Config
+from hifitse.errors import ConfigError
 from hifitse.experiment import Experiment
 from hifitse.models.build import build_model
+from hifitse.optimizer import Optimizer, build_optimizer
 from hifitse.seeding import derive
 from hifitse.training.gradient_guard import GradientGuard
 
@@ -22,7 +24,7 @@ class TrainState:
 
     model: nn.Module
     ema: nn.Module
-    optimizer: torch.optim.Optimizer
+    optimizer: Optimizer
     step: int = 0
     """Completed steps."""
     optimizer_reset_step: int = 0
@@ -45,7 +47,7 @@ def new_state(config: Config, device: torch.device) -> TrainState:
     # Copied before the move: each module then lays out its own LSTM weights for cuDNN.
     ema = copy.deepcopy(model).eval().requires_grad_(False).to(device)
     model.train().to(device)
-    return TrainState(model, ema, _optimizer(model, config.train))
+    return TrainState(model, ema, build_optimizer(model, config.train))
 
 
 def to_tensors(state: TrainState) -> dict[str, Tensor]:
@@ -83,6 +85,7 @@ def from_checkpoint(
 
     Raises:
         CheckpointError: the checkpoint's tensors are not those of the configured model.
+        ConfigError: its moments are not those of the configured optimizer.
     """
     require_state(checkpoint, config)
     state = new_state(config, device)
@@ -100,6 +103,11 @@ def from_checkpoint(
         prefix = f"optimizer/{name}/"
         moments = {key.removeprefix(prefix): t for key, t in checkpoint.tensors.items() if key.startswith(prefix)}
         if moments:
+            if moments.keys() != set(state.optimizer.moments_of(parameter)):
+                raise ConfigError(
+                    f"train.optimizer: the moments in the checkpoint of step {state.step} are of another optimizer "
+                    f"({name} first); give the old train.optimizer back, or add --reset-optimizer"
+                )
             # AdamW keeps its step counter on the CPU, and its moments where the parameter is.
             state.optimizer.state[parameter] = {
                 key: t.clone() if key == "step" else t.to(device, copy=True) for key, t in moments.items()
@@ -111,12 +119,3 @@ def from_checkpoint(
 def update_ema(ema: nn.Module, model: nn.Module, decay: float) -> None:
     """Move the EMA weights towards the weights: ``ema = decay ema + (1 - decay) weights``."""
     torch._foreach_lerp_(list(ema.parameters()), list(model.parameters()), 1 - decay)
-
-
-def _optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
-    return torch.optim.AdamW(
-        model.parameters(),
-        lr=config.learning_rate,
-        betas=config.betas,
-        weight_decay=config.weight_decay,
-    )

@@ -110,8 +110,8 @@ def test_the_settings_of_adamw_are_ours_and_what_differs_is_reported(original: O
     assert original.adamw
     other = replace(original.adamw, betas=(0.9, 0.999), weight_decay=0.1, peak_learning_rate=1e-3)
     notes = " ".join(convert(replace(original, adamw=other), config).notes)
-    assert "train.betas: (0.8, 0.99) as configured, not (0.9, 0.999)" in notes
-    assert "train.weight_decay: 0.01 as configured, not 0.1" in notes
+    assert "train.optimizer.betas: (0.8, 0.99) as configured, not (0.9, 0.999)" in notes
+    assert "train.optimizer.weight_decay: 0.01 as configured, not 0.1" in notes
     assert "train.learning_rate: 0.0002 as configured, not 0.001" in notes
 
 

@@ -15,7 +15,7 @@ from tests.config.basic import BASIC, complaint, complaints, load, values
         ("train.total_steps=600_000", 600_000),
         ("train.deterministic=true", True),
         ("train.precision=float32", "float32"),
-        ("train.betas=[0.8, 0.9]", [0.8, 0.9]),
+        ("train.optimizer.betas=[0.8, 0.9]", [0.8, 0.9]),
         ("selection.metric=rms_ratio", "rms_ratio"),
         ("selection.require=rms_ratio>=0.9", ["rms_ratio>=0.9"]),
         ("curriculum.tp.until=150", 150),
