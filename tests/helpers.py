@@ -15,6 +15,13 @@ DATA = Path(__file__).parent / "data"
 DEMO_CORPUS = BUNDLED / "demo_corpus"
 SPEECH = DEMO_CORPUS / "speech"
 TINY = DATA / "tiny.yaml"
+MUON = "train.optimizer={kind: muon}"
+_STFT = "stft: {n_fft: 128, window: 128, hop: 64}"
+NETWORKS = {
+    "compact": "model.feature_dim=16",
+    "attention": f"model={{kind: attention, {_STFT}, feature_dim: 16, hidden_dim: 24, embedding_dim: 8, num_mels: 16}}",
+}
+"""An override of tiny.yaml for each network that may train with Muon."""
 
 
 @dataclass(frozen=True)

@@ -127,4 +127,49 @@ class CompactConfig(Section):
         return self
 
 
-ModelConfig = Annotated[GridConfig | CompactConfig, Field(discriminator="kind")]
+class AttentionConfig(Section):
+    kind: Literal["attention"]
+    """A small full-band masker of attention over time, conditioned by the reference's frames and embedding."""
+    stft: StftConfig = StftConfig(n_fft=512, window=512, hop=256)
+    """The STFT that the model works in."""
+    feature_dim: Size = 192
+    """Features per frame inside the network."""
+    num_layers: _Layers = 1
+    """Pairs of an attention over time and a feed-forward network; one more attention follows."""
+    num_heads: Size = 4
+    """Attention heads over time; their size, feature_dim over this, is even."""
+    num_reference_heads: Size = 2
+    """Heads of the attention to the reference's frames; a divisor of feature_dim."""
+    hidden_dim: Size = 384
+    """Hidden features of each feed-forward network."""
+    embedding_dim: Size = 64
+    """Size of the reference embedding."""
+    num_mels: Annotated[int, Field(ge=1, le=512)] = 64
+    """Mel bands that the reference embedding is made from."""
+    context_frames: Annotated[int, Field(ge=1, le=100_000)] = 80
+    """How many frames each attention reaches back, and ahead unless causal. Not more than a training mixture has: then
+    longer recordings hold no distance that was never trained."""
+    causal: bool = False
+    """Look at no frame ahead, so that the model can run on a live signal (`hifitse.models.attention`)."""
+
+    @property
+    def num_weights(self) -> int:
+        """About how many weights the network has."""
+        dim, embedding = self.feature_dim, self.embedding_dim
+        layers = (self.num_layers + 1) * (4 * dim**2 + 2 * embedding * dim)
+        layers += self.num_layers * (3 * self.hidden_dim * dim + 2 * embedding * dim)
+        return layers + 4 * dim**2 + 2 * self.stft.num_bins * dim + 2 * embedding * (2 * self.num_mels + embedding)
+
+    @model_validator(mode="after")
+    def _fits(self) -> "AttentionConfig":
+        _require_size(self.num_weights)
+        if self.feature_dim % (2 * self.num_heads):
+            raise ValueError(f"num_heads {self.num_heads}: feature_dim {self.feature_dim} is no even multiple of it")
+        if self.feature_dim % self.num_reference_heads:
+            raise ValueError(
+                f"num_reference_heads {self.num_reference_heads} must divide feature_dim {self.feature_dim}"
+            )
+        return self
+
+
+ModelConfig = Annotated[GridConfig | CompactConfig | AttentionConfig, Field(discriminator="kind")]

@@ -2,14 +2,21 @@
 
 from torch import nn
 
-from hifitse.config.model import GridConfig, ModelConfig
+from hifitse.config.model import AttentionConfig, CompactConfig, GridConfig, ModelConfig
+from hifitse.models.attention import AttentionModel
 from hifitse.models.compact import CompactModel
 from hifitse.models.grid import GridModel
 
 
 def build_model(config: ModelConfig, sample_rate: int) -> nn.Module:
     """Return the model, on the CPU, with fresh weights from torch's global generator."""
-    return GridModel(config) if isinstance(config, GridConfig) else CompactModel(config, sample_rate)
+    match config:
+        case GridConfig():
+            return GridModel(config)
+        case CompactConfig():
+            return CompactModel(config, sample_rate)
+        case AttentionConfig():
+            return AttentionModel(config, sample_rate)
 
 
 def num_parameters(model: nn.Module) -> int:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torchaudio.functional import melscale_fbanks
 
-from hifitse.config.model import CompactConfig
+from hifitse.config.model import AttentionConfig, CompactConfig
 from hifitse.models.lstm import Float32LSTM
 from hifitse.models.stft import Stft
 
@@ -15,7 +15,7 @@ _MASK_BOUND = 2.0
 """The mask is between 0 and this; it starts near 1, so the model starts as a pass-through."""
 _LOGIT_SCALE = 4.0
 """Lets the mask open and close with small weights: measured to learn faster than 1 and than 10."""
-_ACTIVE_SHARE = 0.03
+ACTIVE_SHARE = 0.03
 """Reference frames below this share of the mean frame energy are pauses, and are not pooled."""
 
 
@@ -70,7 +70,7 @@ class VoiceEncoder(nn.Module):
     Mean and deviation of the log-mel spectrum over the frames with speech, then a small network.
     """
 
-    def __init__(self, config: CompactConfig, sample_rate: int) -> None:
+    def __init__(self, config: CompactConfig | AttentionConfig, sample_rate: int) -> None:
         super().__init__()
         with warnings.catch_warnings():
             # At high rates the lowest mel bands are narrower than a bin, and stay empty; that does no harm.
@@ -85,7 +85,7 @@ class VoiceEncoder(nn.Module):
 
     def forward(self, power: Tensor) -> Tensor:
         energy = power.sum(dim=-1, keepdim=True)
-        active = (energy >= _ACTIVE_SHARE * energy.mean(dim=1, keepdim=True)).float()
+        active = (energy >= ACTIVE_SHARE * energy.mean(dim=1, keepdim=True)).float()
         share = active / active.sum(dim=1, keepdim=True)
         log_mel = torch.log(power @ cast(Tensor, self.bank) + 1e-2)
         mean = (share * log_mel).sum(dim=1)

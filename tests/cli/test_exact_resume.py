@@ -9,7 +9,7 @@ from hifitse.checkpoint.file import load_checkpoint
 from hifitse.evaluation.result import read_result
 from hifitse.runs.records import read_metrics
 from hifitse.runs.run import Run
-from tests.helpers import TINY, Cli
+from tests.helpers import MUON, NETWORKS, TINY, Cli
 
 INTERRUPTIONS = {
     1: "in the first step",
@@ -24,11 +24,22 @@ INTERRUPTIONS = {
 @pytest.mark.parametrize("num_workers", [0, 2])
 @pytest.mark.parametrize("micro_batch_size", [1, 4])
 def test_interruptions_change_nothing(cli: Cli, tmp_path: Path, num_workers: int, micro_batch_size: int) -> None:
+    require_exact(
+        cli, tmp_path, [*INTERRUPTIONS], f"data.num_workers={num_workers}", f"train.micro_batch_size={micro_batch_size}"
+    )
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_nor_do_they_with_muon_and_the_other_networks(cli: Cli, tmp_path: Path, network: str) -> None:
+    require_exact(cli, tmp_path, [3, 8], NETWORKS[network], MUON)
+
+
+def require_exact(cli: Cli, tmp_path: Path, interruptions: list[int], *overrides: str) -> None:
     straight, interrupted = Run(tmp_path / "straight"), Run(tmp_path / "interrupted")
-    settings = ("--set", f"data.num_workers={num_workers}", "--set", f"train.micro_batch_size={micro_batch_size}")
+    settings = [part for override in overrides for part in ("--set", override)]
     assert cli("train", "--config", TINY, "--run", straight.path, *settings).code == 0
-    assert cli("train", "--config", TINY, "--run", interrupted.path, *settings, "--stop-at", 1).code == 0
-    for step in [*INTERRUPTIONS, 12][1:]:
+    assert cli("train", "--config", TINY, "--run", interrupted.path, *settings, "--stop-at", interruptions[0]).code == 0
+    for step in [*interruptions, 12][1:]:
         assert cli("resume", "--run", interrupted.path, "--stop-at", step).code == 0
         assert interrupted.checkpoint_steps()[-1] == step
 

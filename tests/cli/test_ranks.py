@@ -21,7 +21,7 @@ from hifitse.evaluation.result import read_result
 from hifitse.runs.checkpoint_ref import CheckpointRef
 from hifitse.runs.records import read_metrics
 from hifitse.runs.run import Run
-from tests.helpers import TINY
+from tests.helpers import MUON, NETWORKS, TINY, Cli
 
 HIFITSE = (sys.executable, "-m", "hifitse")
 LONG = ("--set", "train.total_steps=100000", "--set", "train.validate_every=100000")
@@ -66,6 +66,20 @@ def test_two_ranks_train_as_one_does_and_their_number_may_change(trained: Path, 
         torch.testing.assert_close(ours[name], tensor, rtol=1e-3, atol=1e-5)
     for step in (4, 12):
         assert read_result(run, step).metrics == pytest.approx(read_result(alone, step).metrics, rel=1e-4)
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_so_they_do_with_muon_and_the_other_networks(cli: Cli, tmp_path: Path, network: str) -> None:
+    settings = [part for override in (NETWORKS[network], MUON) for part in ("--set", override)]
+    run, alone = Run(tmp_path / "run"), Run(tmp_path / "alone")
+    assert cli("train", "--config", TINY, "--run", alone.path, *settings, "--stop-at", 5).code == 0
+    start = ("train", "--config", TINY, "--run", run.path, *settings, "--set", "train.micro_batch_size=4")
+    done = hifitse(*start, "--ranks", 2, "--stop-at", 5)
+    assert done.returncode == 0, done.stderr
+    rows, expected = ([row for row in read_metrics(r) if row.kind == "step"] for r in (run, alone))
+    for row, wanted in zip(rows, expected, strict=True):
+        # Muon rounds what it makes orthogonal to bfloat16.
+        assert row.get("loss") == pytest.approx(wanted.get("loss"), rel=1e-4)
 
 
 def test_the_validation_of_three_ranks_is_that_of_one_to_the_bit(trained: Path) -> None:

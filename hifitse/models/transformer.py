@@ -1,0 +1,99 @@
+"""The parts that the attention networks are made of. Features are (B, T, D): batch, frames, features."""
+
+from typing import NamedTuple, cast
+
+import torch
+from torch import Tensor, nn
+
+_NORM_EPS = 1e-5
+"""Of features at unit RMS; what is all zero stays so, with a gradient of a bearable size."""
+_LONGEST_PERIOD = 10_000.0
+"""Of the rotary positions, in radians per frame inverted: the slowest pair of features turns once in 2 pi of this."""
+
+
+def rms_norm(features: Tensor) -> Tensor:
+    """Return features (..., D) at an RMS of 1, without weights (Zhang and Sennrich 2019)."""
+    return nn.functional.rms_norm(features, features.shape[-1:], eps=_NORM_EPS)
+
+
+def rotate(features: Tensor, positions: Tensor) -> Tensor:
+    """Return features (..., T, d) turned by their positions (T,): products of two see their distance (RoPE).
+
+    Su et al. 2021; feature i goes with feature i + d / 2, and d is even.
+    """
+    half = features.shape[-1] // 2
+    exponents = torch.arange(half, device=features.device, dtype=torch.float32) / half
+    angles = positions.to(torch.float32)[:, None] * _LONGEST_PERIOD**-exponents
+    cos, sin = angles.cos().to(features.dtype), angles.sin().to(features.dtype)
+    low, high = features[..., :half], features[..., half:]
+    return torch.cat([low * cos - high * sin, low * sin + high * cos], dim=-1)
+
+
+class Memory(NamedTuple):
+    """Keys and values that an attention reads."""
+
+    keys: Tensor
+    """(B, H, T, d), not yet turned by their positions."""
+    values: Tensor
+    """(B, H, T, d)."""
+
+
+class Attention(nn.Module):
+    """Attention with several heads and no biases; what is attended to is made once and can be kept."""
+
+    def __init__(self, dim: int, num_heads: int) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        # Three matrices rather than one: Muon makes the update of each orthogonal by itself.
+        self.query = nn.Linear(dim, dim, bias=False)
+        self.key = nn.Linear(dim, dim, bias=False)
+        self.value = nn.Linear(dim, dim, bias=False)
+        self.merge = nn.Linear(dim, dim, bias=False)
+
+    def memory(self, features: Tensor) -> Memory:
+        """Return the keys and values of features (B, T, D)."""
+        return Memory(self.heads(self.key(features)), self.heads(self.value(features)))
+
+    def forward(self, features: Tensor, memory: Memory, allowed: Tensor | None = None, *, rotary: bool) -> Tensor:
+        """Return (B, T, D) for queries of features (B, T, D), the last T frames of the memory if that is longer.
+
+        Args:
+            allowed: bool, broadcast to (B, H, T, T'): which frame may read which; None: all.
+            rotary: let distances count.
+        """
+        queries, keys = self.heads(self.query(features)), memory.keys
+        if rotary:
+            positions = torch.arange(keys.shape[-2], device=keys.device)
+            keys = rotate(keys, positions)
+            queries = rotate(queries, positions[keys.shape[-2] - queries.shape[-2] :])
+        read = nn.functional.scaled_dot_product_attention(queries, keys, memory.values, allowed)
+        return cast(Tensor, self.merge(read.transpose(1, 2).flatten(2)))
+
+    def heads(self, features: Tensor) -> Tensor:
+        """Split features among the heads: (B, T, D) to (B, H, T, d)."""
+        batch, frames, dim = features.shape
+        return features.view(batch, frames, self.num_heads, dim // self.num_heads).transpose(1, 2)
+
+
+class SwiGlu(nn.Module):
+    """Feed-forward network with a gate (Shazeer 2020), no biases."""
+
+    def __init__(self, dim: int, hidden: int) -> None:
+        super().__init__()
+        self.gate = nn.Linear(dim, hidden, bias=False)
+        self.up = nn.Linear(dim, hidden, bias=False)
+        self.down = nn.Linear(hidden, dim, bias=False)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Return (..., D) for features (..., D)."""
+        return cast(Tensor, self.down(nn.functional.silu(self.gate(features)) * self.up(features)))
+
+
+def window_mask(num_queries: int, num_keys: int, back: int, ahead: int, device: torch.device) -> Tensor:
+    """Return which query may read which key, bool (T, T'): up to ``back`` frames before it and ``ahead`` behind.
+
+    The queries are the last ones of the keys.
+    """
+    keys = torch.arange(num_keys, device=device)
+    distance = keys[None, :] - keys[num_keys - num_queries :, None]
+    return (distance >= -back) & (distance <= ahead)
