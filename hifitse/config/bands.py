@@ -4,6 +4,8 @@ A layout is a tuple of (first bin, last bin) pairs, both ends included, ascendin
 overlap, every bin is covered.
 """
 
+import math
+
 from hifitse.errors import HifitseError
 
 Bands = tuple[tuple[int, int], ...]
@@ -15,6 +17,29 @@ def hifi_tse_48k() -> Bands:
     middle = [(41, 60), *((58 + 16 * i, 76 + 16 * i) for i in range(16)), (314, 341)]
     highest = [(340, 370), *((368 + 27 * i, 397 + 27 * i) for i in range(23)), (989, 1024)]
     return (*lowest, *middle, *highest)
+
+
+def mel_centers(num_bins: int, num_bands: int, sample_rate: int, min_gap: int = 2) -> tuple[int, ...]:
+    """Return the bins at which ``num_bands`` bands are centred: the first and the last bin, and between them evenly on
+    the mel scale, but at least ``min_gap`` bins apart.
+
+    Each band reaches to the centres of its neighbours. Mel as in O'Shaughnessy 1987: 2595 log10(1 + f / 700 Hz).
+
+    Raises:
+        HifitseError: they do not fit.
+    """
+    last = num_bins - 1
+    if num_bands < 2 or (num_bands - 1) * min_gap > last:
+        raise HifitseError(f"{num_bands} bands do not fit into {num_bins} bins; use 2 to {last // min_gap + 1}")
+    hertz = sample_rate / 2 / last
+    mel = [math.log1p(bin_ * hertz / 700) for bin_ in range(num_bins)]
+    centers = [0]
+    for left in range(num_bands - 1, 0, -1):
+        here = centers[-1]
+        wanted = mel[here] + (mel[last] - mel[here]) / left
+        nearest = min(range(here, num_bins), key=lambda bin_: abs(mel[bin_] - wanted))
+        centers.append(min(max(nearest, here + min_gap), last - (left - 1) * min_gap))
+    return tuple(centers)
 
 
 def generated_bands(num_bins: int, num_bands: int, overlap: int = 2, min_width: int = 3) -> Bands:

@@ -172,4 +172,42 @@ class AttentionConfig(Section):
         return self
 
 
-ModelConfig = Annotated[GridConfig | CompactConfig | AttentionConfig, Field(discriminator="kind")]
+class BandAttentionConfig(Section):
+    kind: Literal["band_attention"]
+    """A network of attention over bands and over time with a complex mask, conditioned by the reference; for GPUs."""
+    stft: StftConfig = StftConfig(n_fft=2048, window=1920, hop=960)
+    """The STFT that the model works in."""
+    num_bands: Annotated[int, Field(ge=2, le=512)] = 28
+    """Overlapping bands, evenly spaced on the mel scale, at least two bins apart."""
+    feature_dim: Size = 256
+    """Features per band and frame."""
+    num_blocks: _Layers = 6
+    """Blocks: attention over bands, attention over time and the reference, each with a feed-forward network."""
+    num_reference_blocks: Annotated[int, Field(ge=0, le=64)] = 1
+    """Blocks of its own that the reference goes through first; they run once for each speaker."""
+    num_heads: Size = 4
+    """Attention heads; their size, feature_dim over this, is a multiple of 4."""
+    hidden_dim: Size = 512
+    """Hidden features of each feed-forward network."""
+    activation_checkpointing: bool = True
+    """Recompute each block in the backward pass: much less memory, about a third more time."""
+
+    @property
+    def num_weights(self) -> int:
+        """About how many weights the network has."""
+        dim, blocks = self.feature_dim, self.num_blocks + self.num_reference_blocks
+        return blocks * (12 * dim**2 + 6 * dim * self.hidden_dim) + 8 * self.stft.num_bins * dim
+
+    @model_validator(mode="after")
+    def _fits(self) -> "BandAttentionConfig":
+        _require_size(self.num_weights)
+        if 2 * self.num_bands > self.stft.num_bins:
+            raise ValueError(
+                f"num_bands: {self.num_bands} bands do not fit into {self.stft.num_bins} bins, use at most half"
+            )
+        if self.feature_dim % (4 * self.num_heads):
+            raise ValueError(f"num_heads {self.num_heads}: 4 times it does not divide feature_dim {self.feature_dim}")
+        return self
+
+
+ModelConfig = Annotated[GridConfig | CompactConfig | AttentionConfig | BandAttentionConfig, Field(discriminator="kind")]

@@ -50,7 +50,7 @@ class AttentionModel(nn.Module):
         self.stft = Stft(config.stft)
         self.voice = VoiceEncoder(config, sample_rate)
         self.input = nn.Linear(num_bins, dim)
-        self.recall = Attention(dim, config.num_reference_heads)
+        self.recall = Attention(dim, config.num_reference_heads, num_rotary=0)
         self.layers = nn.ModuleList()
         for _ in range(config.num_layers):
             self.layers.append(TimeLayer(config))
@@ -100,7 +100,7 @@ class AttentionModel(nn.Module):
             past: memories of the frames before these, of each attention over time.
         """
         features = self._features(power, level)
-        read = self.recall(rms_norm(features), voice.frames, voice.is_active, rotary=False)
+        read = self.recall(rms_norm(features), voice.frames, voice.is_active)
         features = features + torch.where(voice.is_there, read, torch.zeros_like(read))
         memories: list[Memory] = []
         for layer in self.layers:
@@ -153,7 +153,7 @@ class TimeLayer(nn.Module):
         super().__init__()
         self.back, self.ahead = config.context_frames, 0 if config.causal else config.context_frames
         self.norm = ModulatedNorm(config)
-        self.attention = Attention(config.feature_dim, config.num_heads)
+        self.attention = Attention(config.feature_dim, config.num_heads, config.feature_dim // config.num_heads)
 
     def forward(self, features: Tensor, embedding: Tensor, past: Memory | None) -> tuple[Tensor, Memory]:
         """Return (B, T, D) for features (B, T, D), and the keys and values that later frames will read."""
@@ -163,7 +163,7 @@ class TimeLayer(nn.Module):
             memory = Memory(*(torch.cat(pair, dim=2) for pair in zip(past, memory, strict=True)))
         allowed = window_mask(features.shape[1], memory.keys.shape[2], self.back, self.ahead, features.device)
         kept = Memory(memory.keys[:, :, -self.back :], memory.values[:, :, -self.back :])
-        return features + self.attention(normed, memory, allowed, rotary=True), kept
+        return features + self.attention(normed, memory, allowed), kept
 
 
 class FeedForwardLayer(nn.Module):

@@ -2,8 +2,9 @@
 
 from torch import nn
 
-from hifitse.config.model import AttentionConfig, CompactConfig, GridConfig, ModelConfig
+from hifitse.config.model import AttentionConfig, BandAttentionConfig, CompactConfig, GridConfig, ModelConfig
 from hifitse.models.attention import AttentionModel
+from hifitse.models.band_attention import BandAttentionModel
 from hifitse.models.compact import CompactModel
 from hifitse.models.grid import GridModel
 
@@ -17,6 +18,8 @@ def build_model(config: ModelConfig, sample_rate: int) -> nn.Module:
             return CompactModel(config, sample_rate)
         case AttentionConfig():
             return AttentionModel(config, sample_rate)
+        case BandAttentionConfig():
+            return BandAttentionModel(config, sample_rate)
 
 
 def num_parameters(model: nn.Module) -> int:

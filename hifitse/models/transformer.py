@@ -41,9 +41,10 @@ class Memory(NamedTuple):
 class Attention(nn.Module):
     """Attention with several heads and no biases; what is attended to is made once and can be kept."""
 
-    def __init__(self, dim: int, num_heads: int) -> None:
+    def __init__(self, dim: int, num_heads: int, num_rotary: int) -> None:
+        """``num_rotary``: how many features of each head tell distances (RoPE); the others see contents alone."""
         super().__init__()
-        self.num_heads = num_heads
+        self.num_heads, self.num_rotary = num_heads, num_rotary
         # Three matrices rather than one: Muon makes the update of each orthogonal by itself.
         self.query = nn.Linear(dim, dim, bias=False)
         self.key = nn.Linear(dim, dim, bias=False)
@@ -54,20 +55,30 @@ class Attention(nn.Module):
         """Return the keys and values of features (B, T, D)."""
         return Memory(self.heads(self.key(features)), self.heads(self.value(features)))
 
-    def forward(self, features: Tensor, memory: Memory, allowed: Tensor | None = None, *, rotary: bool) -> Tensor:
+    def forward(
+        self, features: Tensor, memory: Memory, allowed: Tensor | None = None, extra: Memory | None = None
+    ) -> Tensor:
         """Return (B, T, D) for queries of features (B, T, D), the last T frames of the memory if that is longer.
 
         Args:
-            allowed: bool, broadcast to (B, H, T, T'): which frame may read which; None: all.
-            rotary: let distances count.
+            allowed: bool, broadcast to (B, H, T, T' + E): which frame may read which; None: all.
+            extra: E more keys and values, without a place in time; their rotary features are zero.
         """
-        queries, keys = self.heads(self.query(features)), memory.keys
-        if rotary:
+        queries, keys, values = self.heads(self.query(features)), memory.keys, memory.values
+        if self.num_rotary:
             positions = torch.arange(keys.shape[-2], device=keys.device)
-            keys = rotate(keys, positions)
-            queries = rotate(queries, positions[keys.shape[-2] - queries.shape[-2] :])
-        read = nn.functional.scaled_dot_product_attention(queries, keys, memory.values, allowed)
+            keys = self._rotated(keys, positions)
+            queries = self._rotated(queries, positions[keys.shape[-2] - queries.shape[-2] :])
+        if extra is not None:
+            keys, values = torch.cat([keys, extra.keys], dim=-2), torch.cat([values, extra.values], dim=-2)
+        read = nn.functional.scaled_dot_product_attention(queries, keys, values, allowed)
         return cast(Tensor, self.merge(read.transpose(1, 2).flatten(2)))
+
+    def _rotated(self, features: Tensor, positions: Tensor) -> Tensor:
+        if self.num_rotary == features.shape[-1]:
+            return rotate(features, positions)
+        turned, plain = features[..., : self.num_rotary], features[..., self.num_rotary :]
+        return torch.cat([rotate(turned, positions), plain], dim=-1)
 
     def heads(self, features: Tensor) -> Tensor:
         """Split features among the heads: (B, T, D) to (B, H, T, d)."""

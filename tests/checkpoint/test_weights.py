@@ -10,18 +10,20 @@ import torch
 
 from hifitse.checkpoint.weights import weightless_model
 from hifitse.config.files import load_config
+from hifitse.config.schema import Config
 from hifitse.models.build import build_model
 from hifitse.runs.run import Run
 from tests.checkpoint.forging import forge
-from tests.helpers import SPEECH, Cli
+from tests.helpers import NETWORKS, SPEECH, TINY, Cli
 
 Change = Callable[[dict[str, Any], dict[str, torch.Tensor]], object]
 MIXTURE, REFERENCE = (sorted(SPEECH.rglob("*.flac"))[i] for i in (0, -1))
 
 
-@pytest.mark.parametrize("name", ["demo", "hifi_tse"])
-def test_a_network_without_weights_has_their_shapes_and_computes_the_same_once_they_are_assigned(name: str) -> None:
-    config = load_config(name)
+@pytest.mark.parametrize("config", [load_config("hifi_tse"), *(load_config(TINY, [n]) for n in NETWORKS.values())])
+def test_a_network_without_weights_has_their_shapes_and_computes_the_same_once_they_are_assigned(
+    config: Config,
+) -> None:
     model = build_model(config.model, config.audio.sample_rate).eval()
     weightless = weightless_model(config.model, config.audio.sample_rate).eval()
     assert {parameter.device.type for parameter in weightless.parameters()} == {"meta"}

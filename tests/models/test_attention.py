@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from hifitse.config.model import AttentionConfig, StftConfig
 from hifitse.models.attention import AttentionModel
 from hifitse.models.build import build_model
-from hifitse.models.streaming import StreamingAttention
+from hifitse.streaming import StreamingAttention
 
 STFT = StftConfig(n_fft=128, window=128, hop=64)
 SMALL = AttentionConfig(

@@ -1,0 +1,155 @@
+"""The band attention model keeps the interface of all models, and torch.compile captures it whole."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from hifitse.config.bands import mel_centers
+from hifitse.config.model import BandAttentionConfig, StftConfig
+from hifitse.models.band_attention import BandAttentionModel, MelDecoder, MelEncoder
+from hifitse.models.build import build_model, num_parameters
+
+SMALL = BandAttentionConfig(
+    kind="band_attention",
+    stft=StftConfig(n_fft=256, window=256, hop=128),
+    num_bands=8,
+    feature_dim=16,
+    num_blocks=2,
+    num_heads=2,
+    hidden_dim=24,
+)
+
+
+def noise(*shape: int, seed: int = 0) -> Tensor:
+    return 0.1 * torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def stirred(config: BandAttentionConfig = SMALL) -> BandAttentionModel:
+    """Return a model that is away from its pass-through start."""
+    torch.manual_seed(0)
+    model = BandAttentionModel(config, 16000)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter += 0.1 * torch.randn_like(parameter)
+    return model.eval()
+
+
+@pytest.fixture
+def model() -> nn.Module:
+    return stirred()
+
+
+def test_the_full_size() -> None:
+    model = build_model(BandAttentionConfig(kind="band_attention"), 48000)
+    assert 12e6 < num_parameters(model) < 14e6
+    assert abs(BandAttentionConfig(kind="band_attention").num_weights / num_parameters(model) - 1) < 0.1
+
+
+def test_starts_as_a_pass_through() -> None:
+    mixture = noise(2, 4000)
+    estimate = build_model(SMALL, 16000)(mixture, noise(2, 3000, seed=1))
+    torch.testing.assert_close(estimate, mixture, rtol=0, atol=2e-3)
+
+
+@pytest.mark.parametrize("length", [1, 800, 2303, 4223])
+@pytest.mark.parametrize("reference_length", [1, 5000])
+def test_any_lengths(model: nn.Module, length: int, reference_length: int) -> None:
+    estimate = model(noise(2, length), noise(2, reference_length, seed=1))
+    assert estimate.shape == (2, length)
+    assert estimate.dtype == torch.float32
+    assert estimate.isfinite().all()
+
+
+def test_samples_do_not_see_each_other(model: nn.Module) -> None:
+    mixture, reference = noise(3, 2000), noise(3, 1500, seed=1)
+    reference[1] = 0
+    alone = torch.cat([model(mixture[i : i + 1], reference[i : i + 1]) for i in range(3)])
+    torch.testing.assert_close(model(mixture, reference), alone, rtol=1e-4, atol=1e-5)
+
+
+def test_the_reference_matters_and_silence_is_none(model: nn.Module) -> None:
+    mixture = noise(1, 2000)
+    without = model(mixture, torch.zeros(1, 1500))
+    assert without.isfinite().all()
+    assert (model(mixture, noise(1, 1500, seed=1)) - without).abs().max() > 1e-4
+    torch.testing.assert_close(model(mixture, torch.zeros(1, 900)), without, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("gain", [1e-2, 64.0])
+def test_the_output_follows_the_gain_of_the_mixture_alone(model: nn.Module, gain: float) -> None:
+    mixture, reference = noise(2, 2000), noise(2, 1500, seed=1)
+    estimate = model(mixture, reference)
+    torch.testing.assert_close(model(gain * mixture, reference), gain * estimate, rtol=1e-3, atol=gain * 1e-4)
+    torch.testing.assert_close(model(mixture, gain * reference), estimate, rtol=1e-3, atol=1e-4)
+    assert not model(torch.zeros(1, 2000), reference[:1]).any()
+
+
+def test_every_weight_learns_even_from_silence(model: nn.Module) -> None:
+    model.train()
+    mixture, reference = noise(3, 2000), noise(3, 1500, seed=1)
+    mixture[1], reference[2] = 0, 0
+    model(mixture, reference).square().mean().backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() and p.grad.any() for p in model.parameters())
+
+
+def test_activation_checkpointing_changes_no_gradient() -> None:
+    gradients = []
+    for recompute in (False, True):
+        model = stirred(SMALL.model_copy(update={"activation_checkpointing": recompute})).train()
+        model(noise(2, 2000), noise(2, 1500, seed=1)).square().mean().backward()
+        gradients.append([parameter.grad for parameter in model.parameters()])
+    for plain, recomputed in zip(*gradients, strict=True):
+        torch.testing.assert_close(recomputed, plain, rtol=0, atol=0)
+
+
+def test_bfloat16_autocast_is_close_and_gives_float32(model: nn.Module) -> None:
+    mixture, reference = noise(2, 2000), noise(2, 1500, seed=1)
+    exact = model(mixture, reference)
+    with torch.autocast("cpu", torch.bfloat16):
+        estimate = model(mixture, reference)
+    assert estimate.dtype == torch.float32
+    assert (estimate - exact).norm() < 0.05 * exact.norm()
+
+
+@pytest.mark.parametrize("recompute", [False, True])
+def test_it_is_captured_whole(recompute: bool) -> None:
+    model = stirred(SMALL.model_copy(update={"activation_checkpointing": recompute})).train()
+    mixture, reference = noise(2, 2048), noise(2, 1536, seed=1)
+    compiled = torch.compile(model, fullgraph=True, backend="eager")
+    torch.testing.assert_close(compiled(mixture, reference), model(mixture, reference), rtol=0, atol=0)
+
+
+# Bands
+
+
+@pytest.mark.parametrize(("num_bins", "num_bands", "rate"), [(1025, 32, 48000), (257, 24, 16000), (129, 64, 8000)])
+def test_centers_ascend_from_end_to_end_and_widen(num_bins: int, num_bands: int, rate: int) -> None:
+    centers = mel_centers(num_bins, num_bands, rate)
+    gaps = [high - low for low, high in zip(centers, centers[1:], strict=False)]
+    assert (len(centers), centers[0], centers[-1]) == (num_bands, 0, num_bins - 1)
+    assert min(gaps) >= 2 and gaps[0] <= gaps[-1]
+
+
+def test_a_band_reads_its_own_bins_alone_and_a_bin_is_written_by_two_bands() -> None:
+    centers = (0, 2, 5, 9)
+    encoder, decoder = MelEncoder(centers, 3), MelDecoder(centers, 3)
+    spectrum = torch.zeros(1, 10, 1, dtype=torch.complex64)
+    silent = encoder(spectrum, torch.ones(1, 1, 1))
+    reads = {}
+    for bin_ in range(10):
+        heard = spectrum.clone()
+        heard[0, bin_] = 1 + 1j
+        changed = (encoder(heard, torch.ones(1, 1, 1)) - silent).abs().amax(dim=(0, 1, 3)) > 1e-3
+        reads[bin_] = changed.nonzero().flatten().tolist()
+    assert reads == {
+        0: [0, 1], 1: [0, 1], 2: [0, 1, 2], 3: [1, 2], 4: [1, 2],
+        5: [1, 2, 3], 6: [2, 3], 7: [2, 3], 8: [2, 3], 9: [2, 3],
+    }  # fmt: skip
+    with torch.no_grad():
+        decoder.bias.zero_()
+        decoder.weight.fill_(1.0)
+    features = torch.zeros(1, 1, 4, 3)
+    features[:, :, 1] = 1
+    mask = decoder(features)[0, :, 0].real
+    expected = torch.tensor([0, 0.5, 1, 2 / 3, 1 / 3, 0, 0, 0, 0, 0])
+    torch.testing.assert_close(mask / mask.max(), expected, rtol=0, atol=1e-5)
