@@ -250,6 +250,7 @@ def configuration(name: str, seed: int, options: argparse.Namespace) -> Config:
         "data.num_workers=0",
         f"validation.num_scenes={options.validation_scenes}",
         "train.cpu_threads=1",
+        "train.micro_batch_size=1",
         f"seed={seed}",
     )
     config = load_config(options.base, [*corpora, *fixed, *options.set, *VARIANTS[name]])

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from hifitse.api import RunView, load, open_run, train
     from hifitse.config.files import load_config
+    from hifitse.config.model import PluginConfig
     from hifitse.config.schema import Config
     from hifitse.errors import HifitseError
     from hifitse.inference import Extractor
@@ -29,6 +30,7 @@ __all__ = [
     "Extractor",
     "HifitseError",
     "Objective",
+    "PluginConfig",
     "RunView",
     "load",
     "load_config",
@@ -42,6 +44,7 @@ _PLACES = {
     "Extractor": "inference",
     "HifitseError": "errors",
     "Objective": "losses",
+    "PluginConfig": "config.model",
     "RunView": "api",
     "load": "api",
     "load_config": "config.files",

@@ -144,6 +144,7 @@ def test_the_examples_run(tmp_path: Path, trained: Path) -> None:
     said = example("added_loss_term.py", "runs/l1", 20)
     assert "step 20: loss" in said and "2 times l1" in said
     speech = next(iter(sorted((DATA.parents[1] / "hifitse/bundled/demo_corpus/speech").rglob("*.flac"))))
+    assert "step 20: loss" in example("own_network.py", "runs/own", 20)
     said = example("extract.py", trained, speech, speech, "voice.wav")
     assert "voice in voice.wav" in said
     assert soundfile.info(tmp_path / "voice.wav").frames == soundfile.info(speech).frames

@@ -156,8 +156,9 @@ def _adamw_notes(original: Original, config: Config) -> list[str]:
 
 
 def _settings_note(config: Config) -> str:
-    model, stft = config.model, config.model.stft
+    model = config.model
     assert isinstance(model, GridConfig), "the networks have been compared"
+    stft = model.stft
     return (
         "the file does not tell audio.sample_rate, model.num_heads and model.stft; make sure that they were "
         f"{config.audio.sample_rate} Hz, {model.num_heads} heads, and n_fft {stft.n_fft}, window {stft.window}, "

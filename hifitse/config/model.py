@@ -1,8 +1,11 @@
-"""The sections of the two networks."""
+"""The sections of the networks."""
 
-from typing import Annotated, Literal
+import sys
+from importlib import import_module
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Discriminator, Field, ModelWrapValidatorHandler, SerializeAsAny, Tag, model_validator
 
 from hifitse.config.bands import Bands, band_problem, generated_bands, hifi_tse_48k
 from hifitse.config.section import Section, Size
@@ -210,4 +213,58 @@ class BandAttentionConfig(Section):
         return self
 
 
-ModelConfig = Annotated[GridConfig | CompactConfig | AttentionConfig | BandAttentionConfig, Field(discriminator="kind")]
+PLUGIN_KIND = "package.module:Class"
+
+
+class PluginConfig(Section):
+    """Base of the settings of a network of somebody else; see examples/own_network.py.
+
+    Its class is a torch module that is made as ``Class(config, sample_rate)`` and has the interface of
+    `hifitse.models`; its attribute ``config_class`` is the subclass of this that has its settings.
+    """
+
+    kind: Annotated[str, Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$", max_length=200)]
+    """The class of the network; its module is looked up among installed packages and in the working directory."""
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _as_its_class_says(cls, values: Any, validate: ModelWrapValidatorHandler[Self]) -> Self:
+        if cls is PluginConfig and isinstance(values, dict):
+            found: Self = plugin_class(str(values.get("kind"))).config_class.model_validate(values)
+            return found
+        return validate(values)
+
+
+def plugin_class(kind: str) -> Any:
+    """Return the class that ``package.module:Class`` names.
+
+    Raises:
+        ValueError: there is no such class, or it is no network with a ``config_class``.
+    """
+    module, _, name = kind.partition(":")
+    if "" not in sys.path and str(Path.cwd()) not in sys.path:
+        # As with python -m; it stays, for the processes that are started later.
+        sys.path.append(str(Path.cwd()))
+    try:
+        found = getattr(import_module(module), name)
+    except Exception as error:
+        raise ValueError(f"kind: {kind} cannot be imported ({type(error).__name__}: {error})") from error
+    settings = getattr(found, "config_class", None)
+    if not (isinstance(settings, type) and issubclass(settings, PluginConfig) and settings is not PluginConfig):
+        raise ValueError(f"kind: {kind} has no config_class, a subclass of hifitse.PluginConfig with its settings")
+    return found
+
+
+def _kind(value: Any) -> Any:
+    kind = value.get("kind") if isinstance(value, dict) else getattr(value, "kind", None)
+    return PLUGIN_KIND if isinstance(kind, str) and ":" in kind else kind
+
+
+ModelConfig = Annotated[
+    Annotated[GridConfig, Tag("grid")]
+    | Annotated[CompactConfig, Tag("compact")]
+    | Annotated[AttentionConfig, Tag("attention")]
+    | Annotated[BandAttentionConfig, Tag("band_attention")]
+    | Annotated[SerializeAsAny[PluginConfig], Tag(PLUGIN_KIND)],
+    Discriminator(_kind),
+]

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from hifitse.config.data import DataConfig, MixingConfig, Phase
-from hifitse.config.model import ModelConfig
+from hifitse.config.model import ModelConfig, PluginConfig
 from hifitse.config.optimizer import AdamWConfig, OptimizerConfig, as_of_today
 from hifitse.config.policies import HealthConfig, RetentionConfig
 from hifitse.config.section import (
@@ -213,10 +213,9 @@ class Config(Section):
     @model_validator(mode="after")
     def _segments_fill_the_stft(self) -> "Config":
         shortest = min(self.audio.mixture_samples, self.audio.reference_samples)
-        if shortest <= self.model.stft.n_fft:
-            raise ValueError(
-                f"audio: a segment of {shortest} samples is too short for model.stft.n_fft {self.model.stft.n_fft}"
-            )
+        stft = None if isinstance(self.model, PluginConfig) else self.model.stft
+        if stft and shortest <= stft.n_fft:
+            raise ValueError(f"audio: a segment of {shortest} samples is too short for model.stft.n_fft {stft.n_fft}")
         if shortest <= 2048 and self.loss.phase_weight > 0:
             raise ValueError("audio: segments must be longer than 2048 samples for loss.phase_weight above 0")
         return self

@@ -2,7 +2,15 @@
 
 from torch import nn
 
-from hifitse.config.model import AttentionConfig, BandAttentionConfig, CompactConfig, GridConfig, ModelConfig
+from hifitse.config.model import (
+    AttentionConfig,
+    BandAttentionConfig,
+    CompactConfig,
+    GridConfig,
+    ModelConfig,
+    PluginConfig,
+    plugin_class,
+)
 from hifitse.models.attention import AttentionModel
 from hifitse.models.band_attention import BandAttentionModel
 from hifitse.models.compact import CompactModel
@@ -20,6 +28,10 @@ def build_model(config: ModelConfig, sample_rate: int) -> nn.Module:
             return AttentionModel(config, sample_rate)
         case BandAttentionConfig():
             return BandAttentionModel(config, sample_rate)
+        case PluginConfig():
+            model = plugin_class(config.kind)(config, sample_rate)
+            assert isinstance(model, nn.Module), f"{config.kind} is a torch module"
+            return model
 
 
 def num_parameters(model: nn.Module) -> int:

@@ -6,7 +6,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
+from hifitse.config.model import PLUGIN_KIND, PluginConfig, plugin_class
 from hifitse.config.section import Section
+from hifitse.errors import ConfigError
 
 _WORDS: dict[Any, str] = {
     int: "a whole number",
@@ -39,7 +41,8 @@ def plain(annotation: Any) -> list[Any]:
 
 def kind_of(section: type[Section]) -> str:
     """Return the ``kind`` that selects one of several sections, e.g. grid."""
-    return str(get_args(section.model_fields["kind"].annotation)[0])
+    kinds = get_args(section.model_fields["kind"].annotation)
+    return str(kinds[0]) if kinds else PLUGIN_KIND
 
 
 def section_for(annotation: Any, value: Any) -> type[Section] | None:
@@ -48,6 +51,12 @@ def section_for(annotation: Any, value: Any) -> type[Section] | None:
     if len(found) < 2:
         return found[0] if found else None
     kind = value.get("kind") if isinstance(value, Mapping) else None
+    if PluginConfig in found and isinstance(kind, str) and ":" in kind:
+        try:
+            of_class: type[Section] = plugin_class(kind).config_class
+        except ValueError as error:
+            raise ConfigError(f"model.{error}") from None
+        return of_class
     return next((section for section in found if kind_of(section) == kind), None)
 
 

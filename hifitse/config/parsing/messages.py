@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from hifitse.config.model import PluginConfig
 from hifitse.config.parsing import annotations
 from hifitse.config.parsing.yaml import KeyPath, show_key
 from hifitse.config.schema import Config
@@ -123,6 +124,9 @@ def _message(found: _Found) -> tuple[str, KeyPath, list[KeyPath]]:
         return _rule_message(str(context["error"]), path, found.section)
     if kind == "extra_forbidden":
         message = annotations.unknown("key", str(path[-1]), found.section.model_fields)
+        if found.section is PluginConfig:
+            # Its class has the keys.
+            message = "the network of this kind has no such key"
     elif kind == "missing" and isinstance(path[-1], int):
         message, path = f"expected {annotations.describe(found.holder)}, got {len(value)}", path[:-1]
     elif kind == "missing":

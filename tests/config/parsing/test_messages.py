@@ -6,6 +6,8 @@ import pytest
 
 from tests.config.basic import BASIC, complaint, complaints
 
+KINDS = "expected 'grid', 'compact', 'attention', 'band_attention' or 'package.module:Class'"
+
 
 @pytest.mark.parametrize(
     ("old", "new", "message"),
@@ -23,8 +25,16 @@ from tests.config.basic import BASIC, complaint, complaints
             "  kind: compact\n  reinject_at: []",
             "10: model.reinject_at: unknown key; known here: kind, stft, feature_dim, lstm_hidden, num_layers",
         ),
-        ("grid", "grit", "9: model.kind: expected 'grid' or 'compact', got 'grit'"),
-        ("  kind: grid", "  num_heads: 4", "8: model.kind: expected 'grid' or 'compact', but it is missing"),
+        (
+            "grid",
+            "grit",
+            f"9: model.kind: {KINDS}, got 'grit'",
+        ),
+        (
+            "  kind: grid",
+            "  num_heads: 4",
+            f"8: model.kind: {KINDS}, but it is missing",
+        ),
         ("model:\n  kind: grid", "", " model: missing; The network."),
         ("  kind: grid", "  kind: grid\n  stft: {n_fft: 2048, window: 960}", "10: model.stft.hop: missing; Shift"),
         ("1e-3", "fast", "13: train.learning_rate: expected a number, got 'fast'"),

@@ -6,6 +6,8 @@ import pytest
 
 from tests.config.basic import BASIC, complaint, complaints, load, values
 
+KINDS = "expected 'grid', 'compact', 'attention', 'band_attention' or 'package.module:Class'"
+
 
 @pytest.mark.parametrize(
     ("override", "expected"),
@@ -101,8 +103,14 @@ def test_the_last_override_wins(folder: Path) -> None:
         ("curriculum.tpp.until=3", "--set curriculum.tpp.until=3: unknown entry 'tpp'; did you mean 'tp'?"),
         ("curriculum.5.until=3", "--set curriculum.5.until=3: unknown entry '5'; known here: tp, tp_ta"),
         ("curriculum.tp.until=x", "--set curriculum.tp.until=x: curriculum[0].until: expected a whole number or null"),
-        ("model.kind=grit", "--set model.kind=grit: expected 'grid' or 'compact', got 'grit'"),
-        ("model={hidden: 3}", "--set model={hidden: 3}: model.kind: expected 'grid' or 'compact', but it is missing"),
+        (
+            "model.kind=grit",
+            f"--set model.kind=grit: {KINDS}, got 'grit'",
+        ),
+        (
+            "model={hidden: 3}",
+            f"--set model={{hidden: 3}}: model.kind: {KINDS}, but it is missing",
+        ),
         ("model={kind: compact, bands: 3}", "--set model={kind: compact, bands: 3}: model.bands: unknown key"),
         ("train.total_steps=9", "--set train.total_steps=9: train: warmup_steps 5000 must be below total_steps 9"),
     ],
