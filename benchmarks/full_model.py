@@ -1,6 +1,6 @@
-"""Time and peak memory of one forward and backward pass of the full 48 kHz model, on one scene of 4 seconds.
+"""Time and peak memory of one forward and backward pass of the full 48 kHz models, on one scene of 4 seconds.
 
-    python benchmarks/full_model.py [--device cuda] [--repeats 3] [--batch 1] [--threads 2]
+    python benchmarks/full_model.py [--models grid band_attention] [--device cuda] [--repeats 3] [--batch 1] [--threads 2]
 
 Each measurement runs in a process of its own, so that its peak memory is its own: of the whole process on a CPU, of
 the tensors on a GPU. On a GPU the model runs in bfloat16 autocast, as in training. On a CPU, seconds are of processor
@@ -8,6 +8,7 @@ time divided by the threads, which other work on the machine disturbs less; with
 """
 
 import argparse
+import itertools
 import json
 import os
 import platform
@@ -20,11 +21,12 @@ from pathlib import Path
 
 import torch
 
-from hifitse.config.model import GridConfig
+from hifitse.config.model import BandAttentionConfig, GridConfig
 from hifitse.models.build import build_model
 
 SECONDS, SAMPLE_RATE = 4, 48_000
 MIB = 2**20
+CONFIGS = {"grid": GridConfig, "band_attention": BandAttentionConfig}
 
 
 def machine(device: str) -> str:
@@ -37,10 +39,10 @@ def machine(device: str) -> str:
     return f"{name}, {torch.get_num_threads()} threads, torch {torch.__version__}"
 
 
-def measure(device: str, repeats: int, batch: int, recompute: bool) -> dict[str, float]:
+def measure(kind: str, device: str, repeats: int, batch: int, recompute: bool) -> dict[str, float]:
     """Return the median seconds of forward and backward, and the peak memory in MiB, in this process."""
     torch.manual_seed(0)
-    model = build_model(GridConfig(kind="grid", activation_checkpointing=recompute), 48000).to(device).train()
+    model = build_model(CONFIGS[kind](kind=kind, activation_checkpointing=recompute), 48000).to(device).train()
     mixture, reference = (0.1 * torch.randn(batch, SECONDS * SAMPLE_RATE, device=device) for _ in range(2))
 
     def clock() -> float:
@@ -68,6 +70,7 @@ def measure(device: str, repeats: int, batch: int, recompute: bool) -> dict[str,
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--models", nargs="+", choices=list(CONFIGS), default=list(CONFIGS))
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--batch", type=int, default=1, help="scenes of 4 s in the batch")
@@ -76,19 +79,21 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     if options.measure:
-        print(json.dumps(measure(options.device, options.repeats, options.batch, options.measure == "recompute")))
+        recompute = options.measure == "recompute"
+        print(json.dumps(measure(options.models[0], options.device, options.repeats, options.batch, recompute)))
         return
     load = os.getloadavg()[0]
     what = f"{options.batch} scene(s) of {SECONDS} s, median of {options.repeats}"
     print(f"{machine(options.device)}, load {load:.1f}; {what}")
-    for label, variant in (("activation checkpointing", "recompute"), ("all activations kept", "keep")):
+    variants = (("activation checkpointing", "recompute"), ("all activations kept", "keep"))
+    for kind, (label, variant) in itertools.product(options.models, variants):
         arguments = ["--device", options.device, "--repeats", str(options.repeats), "--batch", str(options.batch)]
         arguments += ["--threads", str(options.threads)]
-        command = [sys.executable, __file__, *arguments, "--measure", variant]
+        command = [sys.executable, __file__, "--models", kind, *arguments, "--measure", variant]
         result = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
         row = json.loads(result.stdout)
         print(
-            f"{label:25} forward {row['forward']:6.3f} s, backward {row['backward']:6.3f} s, "
+            f"{kind:14} {label:25} forward {row['forward']:6.3f} s, backward {row['backward']:6.3f} s, "
             f"together {row['forward'] + row['backward']:6.3f} s, peak {row['peak']:6.0f} MiB"
         )
 

@@ -180,7 +180,7 @@ class BandAttentionConfig(Section):
     """A network of attention over bands and over time with a complex mask, conditioned by the reference; for GPUs."""
     stft: StftConfig = StftConfig(n_fft=2048, window=1920, hop=960)
     """The STFT that the model works in."""
-    num_bands: Annotated[int, Field(ge=2, le=512)] = 28
+    num_bands: Annotated[int, Field(ge=2, le=512)] = 26
     """Overlapping bands, evenly spaced on the mel scale, at least two bins apart."""
     feature_dim: Size = 256
     """Features per band and frame."""

@@ -151,7 +151,7 @@ class MelDecoder(nn.Module):
         """Return the complex64 mask (B, F, T) for features (B, T, N, D)."""
         weight, bias = _padded(self.weight, self.places), _padded(self.bias, self.places)[..., 0]
         values = torch.einsum("btnd,nwd->btnw", rms_norm(features), weight).float() + bias
-        values = values.view(*values.shape[:2], -1, 2)
+        values = values.reshape(*values.shape[:2], -1, 2)
         share = self.share[:, None]
         mask = (1 - share) * values[:, :, self.below] + share * values[:, :, self.above]
         return torch.view_as_complex(mask).transpose(1, 2)
