@@ -1,6 +1,6 @@
 """Time and peak memory of one forward and backward pass of the full 48 kHz models, on one scene of 4 seconds.
 
-    python benchmarks/full_model.py [--models grid band_attention] [--device cuda] [--repeats 3] [--batch 1] [--threads 2]
+    python benchmarks/full_model.py [--models grid band_attention] [--device cuda] [--repeats 3] [--threads 1]
 
 Each measurement runs in a process of its own, so that its peak memory is its own: of the whole process on a CPU, of
 the tensors on a GPU. On a GPU the model runs in bfloat16 autocast, as in training. On a CPU, seconds are of processor

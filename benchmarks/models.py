@@ -45,6 +45,10 @@ from hifitse.training.step import TrainingSession
 ADAMW = "train.optimizer={kind: adamw, betas: [0.9, 0.98]}"
 MUON = "train.optimizer={kind: muon}"
 WIDE = "mixing.speeds=[0.75, 0.825, 0.9, 0.975, 1.0, 1.05, 1.125, 1.2, 1.35]"
+AT_16K = ("audio.sample_rate=16000",)
+STFT = "stft: {n_fft: 512, window: 512, hop: 256}"
+SMALL_GRID = "feature_dim: 32, lstm_hidden: 64, num_blocks: 3, reinject_at: [0, 1, 2], normalize_level: true"
+SMALL_BANDS = "num_bands: 24, feature_dim: 64, hidden_dim: 128, num_blocks: 3"
 VARIANTS: dict[str, tuple[str, ...]] = {
     "compact": ("model.kind=compact", ADAMW),
     "compact-muon": ("model.kind=compact", MUON),
@@ -52,6 +56,8 @@ VARIANTS: dict[str, tuple[str, ...]] = {
     "attention-adamw": ("model.kind=attention", ADAMW),
     "attention": ("model.kind=attention", MUON),
     "attention-wide": ("model.kind=attention", MUON, WIDE),
+    "grid-16k": (*AT_16K, f"model={{kind: grid, {STFT}, bands: 24, {SMALL_GRID}}}", ADAMW),
+    "band_attention-16k": (*AT_16K, f"model={{kind: band_attention, {STFT}, {SMALL_BANDS}}}", MUON),
 }
 """Overrides of the base configuration, by the name of the model in the table."""
 WARM_UP_SHARE = 0.05
@@ -286,7 +292,7 @@ def interval(values: dict[str, list[float]], draws: int = 4000) -> tuple[float, 
     drawn = np.random.default_rng(0).integers(0, len(sums), (draws, len(sums)))
     means = sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1)
     low, high = np.quantile(means, [0.025, 0.975])
-    return sums.sum() / counts.sum(), low, high
+    return float(sums.sum() / counts.sum()), float(low), float(high)
 
 
 def difference(cells: list[dict[str, Any]], others: list[dict[str, Any]]) -> dict[str, list[float]]:
