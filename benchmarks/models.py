@@ -1,7 +1,7 @@
 """Which network learns most in a given processor time? Equal time, equal scenes, speakers that were never heard.
 
     python benchmarks/models.py --speech FOLDER [FOLDER ...] --out runs/models --budget 600 --models compact attention
-    python benchmarks/models.py --out runs/models --table         # the table of what is done so far
+    python benchmarks/models.py --out runs/models --table --into docs/models.md    # the table of what is done so far
 
 Every cell (a model of VARIANTS, a budget, a seed) trains from fresh weights with the project's own step, objective and
 optimizer until the budget of processor seconds of one thread is used up; learning rate, phases and warm-up are those of
@@ -327,6 +327,14 @@ def table(folder: Path) -> Iterator[str]:
         )
 
 
+def put_into(page: Path, lines: list[str]) -> None:
+    """Put the table between the two comments of a page that are its place."""
+    before, begin, rest = page.read_text().partition("<!-- table -->\n")
+    _, end, after = rest.partition("<!-- end of table -->")
+    assert begin and end, f"{page} has no place for a table"
+    page.write_text(f"{before}{begin}{chr(10).join(lines)}\n{end}{after}")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("runs/models"))
@@ -343,7 +351,8 @@ def main() -> None:
     parser.add_argument("--validation-scenes", type=int, default=500)
     parser.add_argument("--held-out", type=float, default=0.3, help="share of the speakers for validation")
     parser.add_argument("--jobs", type=int, default=1, help="processes that render the bank")
-    parser.add_argument("--table", action="store_true", help="only print the table")
+    parser.add_argument("--table", action="store_true", help="only make the table")
+    parser.add_argument("--into", type=Path, help="page that has a place for the table")
     options = parser.parse_args()
     VARIANTS.update({name: tuple(overrides) for name, *overrides in options.variant})
     if unknown := [name for name in options.models if name not in VARIANTS]:
@@ -356,6 +365,8 @@ def main() -> None:
                     run_cell(name, seed, options, path)
     lines = list(table(options.out))
     (options.out / "table.md").write_text("\n".join(lines) + "\n")
+    if options.into:
+        put_into(options.into, lines)
     print("\n".join(lines))
 
 

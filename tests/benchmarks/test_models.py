@@ -54,6 +54,10 @@ def test_cells_are_trained_once_and_tabled(tmp_path: Path, monkeypatch: pytest.M
     capsys.readouterr()
     models.main()
     assert [path.stat().st_mtime_ns for path in cells] == before
+    page = tmp_path / "page.md"
+    page.write_text("a\n<!-- table -->\nold\n<!-- end of table -->\nb\n")
+    models.put_into(page, ["new", "lines"])
+    assert page.read_text() == "a\n<!-- table -->\nnew\nlines\n<!-- end of table -->\nb\n"
     lines = capsys.readouterr().out.strip().splitlines()
     assert lines == (tmp_path / "table.md").read_text().splitlines()
     header, _, first, second = lines
