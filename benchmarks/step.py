@@ -1,4 +1,4 @@
-"""What a training adds to its kernels: a step of every model against the same step in a bare loop, and its kernels alone.
+"""What a training adds to its kernels: a step of every model, the same in a bare loop, and the kernels alone.
 
     python benchmarks/step.py [--models compact attention ...] [--config demo] [--steps 8] [--out FILE]
 
