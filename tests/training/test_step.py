@@ -126,6 +126,8 @@ def test_the_chosen_gpu_is_the_current_one_with_tf32(monkeypatch: pytest.MonkeyP
 SMALL_MODELS = {
     "compact": [],
     "grid": ["model={kind: grid, feature_dim: 8, lstm_hidden: 6, num_blocks: 1, num_heads: 2, reinject_at: []}"],
+    "attention": ["model={kind: attention, stft: {n_fft: 128, window: 128, hop: 64}}"],
+    "band_attention": ["model={kind: band_attention, stft: {n_fft: 128, window: 128, hop: 64}, num_bands: 8}"],
 }
 
 
