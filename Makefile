@@ -47,13 +47,16 @@ format: $(INSTALLED)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-# On a machine with a GPU: train, repeat, ranks, smoke, extract; a report of pass or fail, speed and memory.
+# On a machine with a GPU: every network by micro-batch, compiled and not, in ten minutes; then train, repeat, ranks, smoke and
+# extract. Tables of speed and memory, a report of pass or fail.
 gpu: $(INSTALLED)
 	rm -rf runs/gpu
+	$(BIN)/python benchmarks/gpu_models.py --out runs/gpu/models
 	$(BIN)/python benchmarks/gpu.py --out runs/gpu
 
 bench: $(INSTALLED)
 	$(BIN)/python benchmarks/startup.py
+	$(BIN)/python benchmarks/step.py
 	$(BIN)/python benchmarks/loader.py
 	$(BIN)/python benchmarks/transport.py
 	$(BIN)/python benchmarks/stores.py

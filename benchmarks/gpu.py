@@ -137,7 +137,7 @@ def main() -> None:
         return
     if options.device.startswith("cuda") and not torch.cuda.is_available():
         sys.exit("no GPU here; --device cpu --config tests/data/tiny.yaml runs the same on a CPU")
-    options.out.mkdir(parents=True)
+    options.out.mkdir(parents=True, exist_ok=True)
     report = Report(options.device, options.config, options.steps, options.out)
     smoke = ("smoke", "--config", options.config, "--device", options.device, "--steps", "4", "--json")
     report.part("smoke", lambda: f"{len(json.loads(report.hifitse(*smoke, *report.settings()))['checks'])} checks")
