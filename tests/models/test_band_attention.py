@@ -1,4 +1,4 @@
-"""The band attention model keeps the interface of all models, and torch.compile captures it whole."""
+"""The band attention model follows the gain of the mixture alone, and torch.compile captures it whole."""
 
 import pytest
 import torch
@@ -51,30 +51,6 @@ def test_starts_as_a_pass_through() -> None:
     torch.testing.assert_close(estimate, mixture, rtol=0, atol=2e-3)
 
 
-@pytest.mark.parametrize("length", [1, 800, 2303, 4223])
-@pytest.mark.parametrize("reference_length", [1, 5000])
-def test_any_lengths(model: nn.Module, length: int, reference_length: int) -> None:
-    estimate = model(noise(2, length), noise(2, reference_length, seed=1))
-    assert estimate.shape == (2, length)
-    assert estimate.dtype == torch.float32
-    assert estimate.isfinite().all()
-
-
-def test_samples_do_not_see_each_other(model: nn.Module) -> None:
-    mixture, reference = noise(3, 2000), noise(3, 1500, seed=1)
-    reference[1] = 0
-    alone = torch.cat([model(mixture[i : i + 1], reference[i : i + 1]) for i in range(3)])
-    torch.testing.assert_close(model(mixture, reference), alone, rtol=1e-4, atol=1e-5)
-
-
-def test_the_reference_matters_and_silence_is_none(model: nn.Module) -> None:
-    mixture = noise(1, 2000)
-    without = model(mixture, torch.zeros(1, 1500))
-    assert without.isfinite().all()
-    assert (model(mixture, noise(1, 1500, seed=1)) - without).abs().max() > 1e-4
-    torch.testing.assert_close(model(mixture, torch.zeros(1, 900)), without, rtol=1e-4, atol=1e-5)
-
-
 @pytest.mark.parametrize("gain", [1e-2, 64.0])
 def test_the_output_follows_the_gain_of_the_mixture_alone(model: nn.Module, gain: float) -> None:
     mixture, reference = noise(2, 2000), noise(2, 1500, seed=1)
@@ -82,14 +58,6 @@ def test_the_output_follows_the_gain_of_the_mixture_alone(model: nn.Module, gain
     torch.testing.assert_close(model(gain * mixture, reference), gain * estimate, rtol=1e-3, atol=gain * 1e-4)
     torch.testing.assert_close(model(mixture, gain * reference), estimate, rtol=1e-3, atol=1e-4)
     assert not model(torch.zeros(1, 2000), reference[:1]).any()
-
-
-def test_every_weight_learns_even_from_silence(model: nn.Module) -> None:
-    model.train()
-    mixture, reference = noise(3, 2000), noise(3, 1500, seed=1)
-    mixture[1], reference[2] = 0, 0
-    model(mixture, reference).square().mean().backward()
-    assert all(p.grad is not None and p.grad.isfinite().all() and p.grad.any() for p in model.parameters())
 
 
 def test_activation_checkpointing_changes_no_gradient() -> None:
@@ -100,15 +68,6 @@ def test_activation_checkpointing_changes_no_gradient() -> None:
         gradients.append([parameter.grad for parameter in model.parameters()])
     for plain, recomputed in zip(*gradients, strict=True):
         torch.testing.assert_close(recomputed, plain, rtol=0, atol=0)
-
-
-def test_bfloat16_autocast_is_close_and_gives_float32(model: nn.Module) -> None:
-    mixture, reference = noise(2, 2000), noise(2, 1500, seed=1)
-    exact = model(mixture, reference)
-    with torch.autocast("cpu", torch.bfloat16):
-        estimate = model(mixture, reference)
-    assert estimate.dtype == torch.float32
-    assert (estimate - exact).norm() < 0.05 * exact.norm()
 
 
 @pytest.mark.parametrize("recompute", [False, True])

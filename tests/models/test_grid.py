@@ -113,16 +113,6 @@ def test_starts_as_a_pass_through() -> None:
     torch.testing.assert_close(estimate, mixture, rtol=0, atol=1e-3)
 
 
-@pytest.mark.parametrize("length", [1, 800, 2303, 4223, 4224])
-@pytest.mark.parametrize("reference_length", [1, 801, 5000])
-def test_any_lengths(length: int, reference_length: int) -> None:
-    mixture = noise(2, length)
-    estimate = stirred()(mixture, noise(2, reference_length, seed=1))
-    assert estimate.shape == mixture.shape
-    assert estimate.dtype == torch.float32
-    assert estimate.isfinite().all()
-
-
 @pytest.mark.parametrize("extra", [127, 126, 120])
 def test_no_spike_at_the_end(extra: int) -> None:
     model = stirred()
@@ -131,14 +121,6 @@ def test_no_spike_at_the_end(extra: int) -> None:
             projection.weight.normal_(std=0.3)
         estimate = model(noise(2, 4096 + extra), noise(2, 3000, seed=1))
     assert estimate[:, -128:].abs().max() < 2 * estimate[:, 128:-128].abs().max()
-
-
-def test_samples_do_not_see_each_other() -> None:
-    model, mixture, reference = stirred(), noise(3, 2000), noise(3, 1500, seed=1)
-    reference[1] = 0
-    together = model(mixture, reference)
-    alone = torch.cat([model(mixture[i : i + 1], reference[i : i + 1]) for i in range(3)])
-    torch.testing.assert_close(together, alone, rtol=0, atol=1e-5)
 
 
 def test_a_silent_reference_is_zeroed_conditioning() -> None:
@@ -156,12 +138,6 @@ def test_a_silent_reference_is_zeroed_conditioning() -> None:
     model.encoder.register_forward_hook(zero_the_first)  # type: ignore[union-attr]
     torch.testing.assert_close(model(mixture, noise(2, 1500, seed=1)), silent, rtol=0, atol=0)
     assert num_calls == 2
-
-
-def test_a_silent_reference_has_finite_gradients() -> None:
-    model = stirred().train()
-    model(noise(2, 2000), torch.zeros(2, 1500)).square().sum().backward()
-    assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
 
 
 def test_activation_checkpointing_changes_no_gradient() -> None:
