@@ -245,6 +245,8 @@ def plugin_class(kind: str) -> Any:
     if "" not in sys.path and str(Path.cwd()) not in sys.path:
         # As with python -m; it stays, for the processes that are started later.
         sys.path.append(str(Path.cwd()))
+    if problem := _why_not_imported(module):
+        raise ValueError(f"kind: {kind} is not imported: {problem}")
     try:
         found = getattr(import_module(module), name)
     except Exception as error:
@@ -253,6 +255,26 @@ def plugin_class(kind: str) -> Any:
     if not (isinstance(settings, type) and issubclass(settings, PluginConfig) and settings is not PluginConfig):
         raise ValueError(f"kind: {kind} has no config_class, a subclass of hifitse.PluginConfig with its settings")
     return found
+
+
+def _why_not_imported(module: str) -> str:
+    """Return why a module is not to be imported, or "", without importing anything.
+
+    A model file from somebody else may name any module, and to import one is to run it.
+    """
+    if module in sys.modules:
+        return ""
+    places, spec, path = None, None, ""
+    for part in module.split("."):
+        path = f"{path}.{part}".lstrip(".")
+        spec = next((found for finder in sys.meta_path if (found := finder.find_spec(path, places))), None)
+        if spec is None:
+            return f"there is no module {path}, neither installed nor in the working directory"
+        places = spec.submodule_search_locations
+    source = Path(spec.origin) if spec and spec.origin else Path()
+    if source.suffix == ".py" and "PluginConfig" in source.read_text(errors="replace"):
+        return ""
+    return f"{module} defines no hifitse.PluginConfig; name the module that does"
 
 
 def _kind(value: Any) -> Any:
