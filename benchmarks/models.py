@@ -53,6 +53,7 @@ VARIANTS: dict[str, tuple[str, ...]] = {
     "compact": ("model.kind=compact", ADAMW),
     "compact-muon": ("model.kind=compact", MUON),
     "compact-wide": ("model.kind=compact", ADAMW, WIDE),
+    "compact-muon-wide": ("model.kind=compact", MUON, WIDE),
     "attention-adamw": ("model.kind=attention", ADAMW),
     "attention": ("model.kind=attention", MUON),
     "attention-wide": ("model.kind=attention", MUON, WIDE),
