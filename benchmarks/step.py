@@ -33,7 +33,7 @@ from hifitse.training.state import TrainState, new_state, update_ema
 from hifitse.training.step import TrainingSession, train_step
 
 os.environ["KINETO_LOG_LEVEL"] = "5"  # the profiler talks a lot
-KERNELS = ("mm", "addmm", "bmm", "baddbmm", "attention", "lstm", "rnn", "mkldnn", "fft", "linear", "convolution")
+KERNELS = ("mm", "attention", "lstm", "rnn", "mkldnn", "fft", "linear", "convolution")
 """Parts of the names of operations that do the arithmetic; all else moves numbers or is elementwise."""
 MODELS = {
     "compact": ["train.optimizer={kind: adamw}"],
