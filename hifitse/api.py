@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from hifitse.checkpoint.export import is_exported, load_exported, trained_model
+from hifitse.checkpoint.export import BUNDLED_MODEL, find_model, is_exported, load_exported, trained_model
 from hifitse.checkpoint.file import load_checkpoint
 from hifitse.checks.audit import require_sound_objective
 from hifitse.config.schema import Config
@@ -24,11 +24,12 @@ from hifitse.training.step import TrainingSession
 Row = dict[str, Any]
 
 
-def load(source: str | Path, *, checkpoint: str | int | None = None, device: str = "auto") -> Extractor:
+def load(source: str | Path = BUNDLED_MODEL, *, checkpoint: str | int | None = None, device: str = "auto") -> Extractor:
     """Load a trained model, with its EMA weights.
 
     Args:
-        source: a run, by name or path, or a file: an exported model or a checkpoint.
+        source: a run, by name or path, or a file: an exported model or a checkpoint; without it, the model that
+            comes with hifitse.
         checkpoint: of a run: a step, ``"best"`` or ``"last"``; None: the best if one was chosen, else the last.
         device: auto, cpu, cuda or cuda:N.
 
@@ -36,7 +37,7 @@ def load(source: str | Path, *, checkpoint: str | int | None = None, device: str
         UsageError: there is no such run, file or checkpoint.
         CheckpointError: it is damaged.
     """
-    path = Path(source)
+    path = find_model(source)
     if path.is_file():
         trained = load_exported(path) if is_exported(path) else trained_model(load_checkpoint(path))
     elif path.suffix == ".safetensors":

@@ -48,6 +48,20 @@ def test_it_works_in_an_empty_folder(installed: Path, tmp_path: Path) -> None:
     assert (tmp_path / "voice.wav").stat().st_size > 1000
 
 
+def test_it_holds_the_model_of_the_checkout_and_stays_small(installed: Path, tmp_path: Path) -> None:
+    ours, theirs = (folder / "model" for folder in (BUNDLED, installed / "hifitse/bundled"))
+    assert {path.name: path.read_bytes() for path in theirs.glob("*")} == {
+        path.name: path.read_bytes() for path in ours.glob("*")
+    }
+    if not ours.exists():
+        pytest.skip("this checkout has no model")
+    assert sum(path.stat().st_size for path in ours.glob("*")) < 10e6
+    voices = sorted(str(path) for path in (BUNDLED / "demo_corpus/speech").glob("*/*.flac"))
+    command = [sys.executable, "-P", "-m", "hifitse", "extract", voices[0], voices[-1], "-o", "voice.wav"]
+    environment = {**os.environ, "PYTHONPATH": str(installed)}
+    subprocess.run(command, cwd=tmp_path, env=environment, check=True, capture_output=True)
+
+
 def test_the_bundled_configurations_are_those_of_the_checkout(installed: Path) -> None:
     ours = {path.name: path.read_text() for path in (ROOT / "configs").glob("*.yaml")}
     assert {path.name: path.read_text() for path in (BUNDLED / "configs").glob("*.yaml")} == ours

@@ -1,20 +1,26 @@
 """A trained model as others get it: one safetensors file with the EMA weights and what it takes to run them.
 
 It is a checkpoint with less in it: the weights go by their own names, without the rest of the training, and of the
-configuration there are the network and the sample rate, without anybody's folders.
+configuration there are the network and the sample rate, without anybody's folders. They may be float16, which takes
+half the space; they are float32 again once they are loaded.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
 from torch import nn
 
 from hifitse.checkpoint.file import Checkpoint, Header, load_checkpoint, load_header, save_checkpoint
 from hifitse.checkpoint.weights import network_of
+from hifitse.config import files
 from hifitse.config.model import ModelConfig
 from hifitse.config.schema import AudioConfig
-from hifitse.errors import CheckpointError, reason
+from hifitse.errors import CheckpointError, UsageError, reason
+
+BUNDLED_MODEL = "bundled"
+"""What ``--model`` and ``--init`` call the model that comes with hifitse."""
 
 
 class _Exported(BaseModel):
@@ -51,11 +57,28 @@ def trained_model(checkpoint: Checkpoint) -> TrainedModel:
     return _build(checkpoint, "ema/")
 
 
-def export_model(checkpoint: Checkpoint, path: Path) -> str:
-    """Write the EMA model of a training checkpoint durably, and return the file's digest.
+def find_model(name: str | Path) -> Path:
+    """Return the file that ``--model`` names: a path, or that of the model that comes with hifitse.
 
     Raises:
-        CheckpointError: as above, or the file could not be written.
+        UsageError: none came with it.
+    """
+    if str(name) != BUNDLED_MODEL:
+        return Path(name)
+    path = files.BUNDLED / "model" / "model.safetensors"
+    if not path.is_file():
+        raise UsageError(f"{path}: no model came with this hifitse; name a run with --run, or a file with --model FILE")
+    return path
+
+
+def export_model(checkpoint: Checkpoint, path: Path, *, half: bool = False) -> str:
+    """Write the EMA model of a training checkpoint durably, and return the file's digest.
+
+    Args:
+        half: as float16, rounded.
+
+    Raises:
+        CheckpointError: as above, a weight is too large for float16, or the file could not be written.
     """
     trained_model(checkpoint)
     header, config = checkpoint.header, checkpoint.header.config
@@ -68,6 +91,10 @@ def export_model(checkpoint: Checkpoint, path: Path) -> str:
     weights = {
         name.removeprefix("ema/"): tensor for name, tensor in checkpoint.tensors.items() if name.startswith("ema/")
     }
+    if half:
+        weights = {name: tensor.half() for name, tensor in weights.items()}
+        if large := [name for name, tensor in weights.items() if not tensor.isfinite().all()]:
+            raise CheckpointError(f"{large[0]}: has weights beyond 65504, the largest of float16; leave out --half")
     return save_checkpoint(path, reduced, weights)
 
 
@@ -86,7 +113,7 @@ def load_exported(path: Path) -> TrainedModel:
     if _is_training(checkpoint):
         raise CheckpointError(f"{path}: a training checkpoint, not an exported model; use --from {path}")
     try:
-        return _build(checkpoint, "")
+        return _build(replace(checkpoint, tensors=widened(checkpoint.tensors)), "")
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from error
 
@@ -97,6 +124,11 @@ def is_exported(path: Path) -> bool:
         return "data" not in load_header(path)[0].config
     except CheckpointError:
         return False
+
+
+def widened(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Return tensors with those of float16 as float32."""
+    return {name: tensor.float() if tensor.dtype == torch.float16 else tensor for name, tensor in tensors.items()}
 
 
 def _is_training(checkpoint: Checkpoint) -> bool:

@@ -53,6 +53,12 @@ def resolve(config: Path | None, run: str | None, overrides: list[str] | None) -
     return load_config(find_config(config or default or _DEFAULTS[0]), overrides or ()), found
 
 
+def has_default_run() -> bool:
+    """Tell whether there is the run that a command means where none is named."""
+    default = next((path for path in _DEFAULTS if path.exists()), None)
+    return default is not None and Run.named(default.stem).exists()
+
+
 def resolve_file(file: Path, overrides: list[str] | None) -> tuple[Config, Run]:
     """Return the configuration that a checkpoint file brings, and the run that it lies in."""
     from hifitse.checkpoint.file import load_header

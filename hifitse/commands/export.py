@@ -19,6 +19,7 @@ app = new_app()
 )
 def export(
     output: Annotated[Path, typer.Option("--output", "-o", metavar="OUT", help="Where to write, a .safetensors file.")],
+    half: Annotated[bool, typer.Option("--half", help="Weights as float16: half the size, rounded.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Overwrite OUT.")] = False,
     source: FromOption = "best",
     config: ConfigOption = None,
@@ -42,7 +43,7 @@ def export(
     from hifitse.checkpoint.export import export_model
 
     checkpoint = load_from(found, source)
-    step, digest = checkpoint.header.step, export_model(checkpoint, output)
+    step, digest = checkpoint.header.step, export_model(checkpoint, output, half=half)
     if json:
         print_json({"run": found.name, "step": step, "output": str(output), "digest": digest})
         return

@@ -8,7 +8,7 @@ import typer
 from hifitse.commands import _complete
 from hifitse.commands._help import command, new_app
 from hifitse.commands._options import ConfigOption, DeviceOption, JsonOption, RunOption, SetOption
-from hifitse.commands._setup import load_from, resolve
+from hifitse.commands._setup import has_default_run, load_from, resolve
 from hifitse.console import info, print_json, print_line
 from hifitse.errors import UsageError
 
@@ -30,7 +30,8 @@ def extract(
         Path | None, typer.Option("--target", metavar="CLEAN", help="The true voice, if known: prints the SI-SDR.")
     ] = None,
     model: Annotated[
-        Path | None, typer.Option("--model", metavar="FILE", help="An exported model, instead of a run's checkpoint.")
+        str | None,
+        typer.Option("--model", metavar="FILE", help="An exported model, or bundled: the one that comes with hifitse."),
     ] = None,
     source: Annotated[
         str | None,
@@ -49,7 +50,8 @@ def extract(
 ) -> None:
     """Extract the reference speaker's voice from a mixture.
 
-    With the EMA weights of a checkpoint, or with an exported model.
+    With the EMA weights of a run's checkpoint, or with an exported model. If neither is named, and there is no run of
+    the configuration here, with the model that comes with hifitse.
     """
     if output.suffix.lower() != ".wav":
         raise UsageError(f"--output {output}: must end in .wav (32-bit float, which keeps any level)")
@@ -62,6 +64,8 @@ def extract(
             raise UsageError(f"--output {output}: is {given}, which would be overwritten; give another name")
     if model is not None and (source or config or run or overrides):
         raise UsageError("--model brings all it needs; leave out --run, --from, --config and --set")
+    if not (model or source or config or run or overrides or has_default_run()):
+        model = "bundled"
     if model is None:
         _, found = resolve(config, run, overrides)
     from hifitse.audio.files import probe_audio
@@ -69,12 +73,12 @@ def extract(
     for given in (mixture, reference, target):
         if given is not None:
             probe_audio(given)
-    from hifitse.checkpoint.export import load_exported, trained_model
+    from hifitse.checkpoint.export import find_model, load_exported, trained_model
     from hifitse.experiment import pick_device
     from hifitse.inference import Extractor, extract_file
 
     if model is not None:
-        kind, name, trained = "model", str(model), load_exported(model)
+        kind, name, trained = "model", model, load_exported(find_model(model))
     else:
         kind, name, trained = "run", found.name, trained_model(load_from(found, source or "best"))
     report = extract_file(Extractor(trained, pick_device(device)), mixture, reference, output, target)

@@ -10,8 +10,9 @@ import pytest
 import safetensors
 import safetensors.torch
 import soundfile
+import torch
 
-from hifitse.checkpoint.export import load_exported
+from hifitse.checkpoint.export import export_model, load_exported
 from hifitse.checkpoint.file import load_checkpoint
 from hifitse.errors import CheckpointError
 from hifitse.runs.run import Run
@@ -56,6 +57,30 @@ def test_it_holds_the_ema_weights_and_nobodys_folders(trained: Path, model: Path
     assert header["config"].keys() == {"audio", "model"}
     assert header["step"] == 8
     assert "demo_corpus" not in json.dumps(header)
+
+
+def test_half_of_the_size_is_rounded_weights_that_run_in_float32(cli: Cli, trained: Path, tmp_path: Path) -> None:
+    for name, option in (("whole", ()), ("half", ("--half",))):
+        assert cli("export", "--run", trained, "--from", 8, "-o", tmp_path / f"{name}.safetensors", *option).code == 0
+    whole, half = (tmp_path / f"{name}.safetensors" for name in ("whole", "half"))
+    assert {tensor.dtype for tensor in safetensors.torch.load_file(half).values()} == {torch.float16}
+    weights = [load_exported(path).network.state_dict() for path in (whole, half)]
+    for name, weight in weights[0].items():
+        assert weights[1][name].equal(weight.half().float())
+    data = bytearray(half.read_bytes())
+    data[-1] ^= 1
+    half.write_bytes(data)
+    with pytest.raises(CheckpointError, match="damaged"):
+        load_exported(half)
+
+
+def test_weights_that_float16_cannot_hold_are_refused(trained: Path, tmp_path: Path) -> None:
+    checkpoint = load_checkpoint(Run(trained).checkpoint_path(8))
+    name = next(name for name in checkpoint.tensors if name.startswith("ema/"))
+    checkpoint.tensors[name] = torch.full_like(checkpoint.tensors[name], 1e5)
+    with pytest.raises(CheckpointError, match="65504"):
+        export_model(checkpoint, tmp_path / "m.safetensors", half=True)
+    assert not (tmp_path / "m.safetensors").exists()
 
 
 def test_a_file_is_overwritten_only_on_demand(cli: Cli, trained: Path, model: Path) -> None:
