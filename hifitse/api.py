@@ -17,6 +17,7 @@ from hifitse.report.live import TrainingDisplay
 from hifitse.runs.checkpoint_ref import CheckpointRef
 from hifitse.runs.records import read_best, read_events, read_metrics
 from hifitse.runs.run import Run
+from hifitse.training.initial import Initial
 from hifitse.training.loop import train_run
 from hifitse.training.start import prepare_new
 from hifitse.training.step import TrainingSession
@@ -54,6 +55,7 @@ def train(
     config: Config,
     run: str | Path,
     *,
+    init: str | Path | None = None,
     stop_at: int | None = None,
     device: str = "auto",
     objective: Objective | None = None,
@@ -64,6 +66,7 @@ def train(
     Args:
         config: as `load_config` returns it.
         run: a name under runs/, or a path.
+        init: an exported model or a checkpoint whose weights it begins with, or ``"bundled"``.
         stop_at: end after so many completed steps; None: at train.total_steps.
         device: auto, cpu, cuda or cuda:N.
         objective: another one than ``Objective(config.loss)``, see examples/added_loss_term.py. Runs do not record it.
@@ -76,11 +79,14 @@ def train(
     """
     target = Run.named(str(run))
     target.require_new()
+    initial = Initial.read(init, config) if init is not None else None
     experiment = Experiment.build(config, pick_device(device))
     session = TrainingSession.fresh(replace(experiment, objective=objective or experiment.objective))
+    if initial:
+        initial.apply(session.state)
     require_sound_objective(session, allow_unsafe_objective)
     stop = config.train.total_steps if stop_at is None else stop_at
-    train_run(session, target, TrainingDisplay(session, stop), stop, lambda: prepare_new(target, config))
+    train_run(session, target, TrainingDisplay(session, stop), stop, lambda: prepare_new(target, config, initial))
     return RunView(target)
 
 

@@ -7,10 +7,11 @@ half the space; they are float32 again once they are loaded.
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
-from torch import nn
+from torch import Tensor, nn
 
 from hifitse.checkpoint.file import Checkpoint, Header, load_checkpoint, load_header, save_checkpoint
 from hifitse.checkpoint.weights import network_of
@@ -104,18 +105,38 @@ def load_exported(path: Path) -> TrainedModel:
     Raises:
         CheckpointError: the file is missing, damaged, or not an exported model.
     """
-    try:
-        checkpoint = load_checkpoint(path)
-    except CheckpointError as error:
-        # The remedy of a checkpoint, an earlier one, is none here.
-        problem = str(error).partition("; resume from")[0]
-        raise CheckpointError(f"{problem}; --model takes what hifitse export wrote") from error
+    checkpoint = _load(path, "--model takes what hifitse export wrote")
     if _is_training(checkpoint):
         raise CheckpointError(f"{path}: a training checkpoint, not an exported model; use --from {path}")
     try:
-        return _build(replace(checkpoint, tensors=widened(checkpoint.tensors)), "")
+        return _build(checkpoint, "")
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from error
+
+
+@dataclass(frozen=True)
+class Weights:
+    """The weights in a file, and what they are of."""
+
+    tensors: dict[str, Tensor]
+    """EMA weights by the network's own names."""
+    settings: dict[str, Any]
+    """``audio.sample_rate`` and the section ``model`` of the configuration, as JSON."""
+    step: int
+    digest: str
+
+
+def load_weights_of(path: Path) -> Weights:
+    """Read the EMA weights of an exported model or a training checkpoint, and verify all of it.
+
+    Raises:
+        CheckpointError: the file is missing, damaged, neither of them, or of a network that this version does not know.
+    """
+    checkpoint = _load(path, "give what hifitse export wrote, or a checkpoint of a run")
+    prefix = "ema/" if _is_training(checkpoint) else ""
+    tensors = {name.removeprefix(prefix): t for name, t in checkpoint.tensors.items() if name.startswith(prefix)}
+    settings = _settings(checkpoint.header).model_dump(mode="json", include={"audio": {"sample_rate"}, "model": True})
+    return Weights(tensors, settings, checkpoint.header.step, checkpoint.digest)
 
 
 def is_exported(path: Path) -> bool:
@@ -126,23 +147,32 @@ def is_exported(path: Path) -> bool:
         return False
 
 
-def widened(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Return tensors with those of float16 as float32."""
-    return {name: tensor.float() if tensor.dtype == torch.float16 else tensor for name, tensor in tensors.items()}
-
-
 def _is_training(checkpoint: Checkpoint) -> bool:
     return any(name.startswith("ema/") for name in checkpoint.tensors)
 
 
-def _build(checkpoint: Checkpoint, prefix: str) -> TrainedModel:
-    header = checkpoint.header
+def _load(path: Path, remedy: str) -> Checkpoint:
+    """Read a checkpoint or an exported model; weights that are float16 there are float32 here."""
     try:
-        config = _Exported.model_validate(header.config)
+        checkpoint = load_checkpoint(path)
+    except CheckpointError as error:
+        # The remedy of a checkpoint in a run, an earlier one, is none here.
+        raise CheckpointError(f"{str(error).partition('; resume from')[0]}; {remedy}") from error
+    widened = {name: t.float() if t.dtype == torch.float16 else t for name, t in checkpoint.tensors.items()}
+    return replace(checkpoint, tensors=widened)
+
+
+def _build(checkpoint: Checkpoint, prefix: str) -> TrainedModel:
+    config, step = _settings(checkpoint.header), checkpoint.header.step
+    rate = config.audio.sample_rate
+    return TrainedModel(network_of(checkpoint, prefix, config.model, rate), config.model, rate, step)
+
+
+def _settings(header: Header) -> _Exported:
+    try:
+        return _Exported.model_validate(header.config)
     except ValidationError as error:
         raise CheckpointError(
             f"the model of step {header.step} has a network that this hifitse does not know ({reason(error)}); use the "
             "version that it was trained with"
         ) from error
-    rate = config.audio.sample_rate
-    return TrainedModel(network_of(checkpoint, prefix, config.model, rate), config.model, rate, header.step)

@@ -1,5 +1,9 @@
 """hifitse train: start a new run."""
 
+from typing import Annotated
+
+import typer
+
 from hifitse.commands._help import command, new_app
 from hifitse.commands._options import (
     ConfigOption,
@@ -12,6 +16,7 @@ from hifitse.commands._options import (
     UnsafeOption,
 )
 from hifitse.commands._setup import build_experiment, resolve
+from hifitse.console import info, warn
 from hifitse.distributed.launch import launch_ranks
 
 app = new_app()
@@ -20,12 +25,20 @@ app = new_app()
 @command(
     app,
     "hifitse train --config configs/demo.yaml",
-    "hifitse train --config my.yaml --ranks 4 --set loss.ta_weight=0.2",
+    "hifitse train --config my.yaml --ranks 4 --init model.safetensors",
 )
 def train(
     config: ConfigOption = None,
     run: RunOption = None,
     overrides: SetOption = None,
+    init: Annotated[
+        str | None,
+        typer.Option(
+            "--init",
+            metavar="FILE",
+            help="Begin with the weights of an exported model or a checkpoint, or bundled: the model of hifitse.",
+        ),
+    ] = None,
     stop_at: StopAtOption = None,
     allow_unsafe_objective: UnsafeOption = False,
     device: DeviceOption = "auto",
@@ -39,11 +52,19 @@ def train(
         return
     from hifitse.checks.audit import require_sound_objective
     from hifitse.commands._training import run_training, stop_step
+    from hifitse.training.initial import Initial
     from hifitse.training.start import prepare_new
     from hifitse.training.step import TrainingSession
 
     stop = stop_step(settings, 0, stop_at)
+    initial = Initial.read(init, settings) if init is not None else None
     experiment = build_experiment(settings, device)
     session = TrainingSession.fresh(experiment)
+    if initial:
+        initial.apply(session.state)
+        for line in initial.lines():
+            info(line)
+        for change in initial.changes:
+            warn(f"{change.key}: {change.old} where the weights were trained, {change.new} here")
     require_sound_objective(session, allow_unsafe_objective)
-    run_training(session, target, stop, json, lambda: prepare_new(target, settings))
+    run_training(session, target, stop, json, lambda: prepare_new(target, settings, initial))

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from hifitse.config.files import to_data
+from hifitse.config.files import Data, to_data
 from hifitse.config.schema import Config
 from hifitse.errors import ConfigError
 
@@ -89,7 +89,12 @@ class Change:
 
 def config_changes(old: Config, new: Config) -> list[Change]:
     """Return every setting that differs: in the order of ``new``, then those that only ``old`` has."""
-    before, after = dict(_flatten(to_data(old))), dict(_flatten(to_data(new)))
+    return data_changes(to_data(old), to_data(new))
+
+
+def data_changes(old: Data, new: Data) -> list[Change]:
+    """Return the same for parts of configurations, as `to_data` gives them."""
+    before, after = dict(_flatten(old)), dict(_flatten(new))
     keys = dict.fromkeys([*after, *before])
     return [Change(key, before.get(key), after.get(key)) for key in keys if before.get(key) != after.get(key)]
 

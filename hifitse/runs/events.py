@@ -30,6 +30,6 @@ class EventLog:
         self.info(f"warning: {message}" if kind in _WARNINGS else message)
 
     def record(self, kind: str, step: int, message: str, **details: Any) -> None:
-        """Record an event without showing it: cleaned, or stopped, interrupted and failed, which the command reports."""
+        """Record an event without showing it: cleaned, initialized; stopped, interrupted and failed, which the command reports."""
         now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         self.log.append({"time": now, "kind": kind, "step": step, "message": message, **details})

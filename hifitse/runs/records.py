@@ -41,7 +41,7 @@ class Best(Record):
 
 
 class Origin(Record):
-    """origin.json: where a fork or an import began."""
+    """origin.json: where a fork, an import or a training with --init began."""
 
     source: str
     """The run, or the file, that it was made from."""

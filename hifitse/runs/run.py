@@ -2,7 +2,7 @@
 
 runs/demo/
   config.yaml                           the resolved configuration
-  origin.json                           of a fork or an import: run or file, step and digest that it began with
+  origin.json                           of a fork, an import or train --init: run or file, step and digest that it began with
   checkpoints/step_00000200.safetensors
   validation/step_00000200.json         metrics and per-sample results of one validation (exams/ in older runs)
   metrics.jsonl                         one row per log_every steps, and one per validation

@@ -40,7 +40,7 @@ class Summary:
     abandoned: list[str] = field(default_factory=list)
     """Numbers of the archived branches."""
     origin: Origin | None = None
-    """What a fork or an import began with."""
+    """What a fork, an import or a training with --init began with."""
     last_activity: float = 0.0
     """When a file of the run last changed, in seconds since 1970."""
     files: dict[tuple[int, int], int] = field(default_factory=dict)

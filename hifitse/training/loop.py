@@ -61,7 +61,7 @@ def train(session: TrainingSession, run: Run, display: Display, interrupts: Inte
     experiment, config, ranks = session.experiment, session.experiment.config, session.experiment.ranks
     recorder = Recorder(run, display, experiment)
     start = session.state.step
-    recorder.event("resumed" if session.state.parent else "started", start, f"training from step {start}")
+    recorder.event("resumed" if start else "started", start, f"training from step {start}")
     while True:
         try:
             alarm = _train(session, recorder, interrupts, stop_at)

@@ -16,11 +16,15 @@ from hifitse.runs.events import EventLog
 from hifitse.runs.fork import fork
 from hifitse.runs.records import is_validated, read_events
 from hifitse.runs.run import Run
+from hifitse.training.initial import Initial
 from hifitse.training.step import TrainingSession
 
 
-def prepare_new(run: Run, config: Config) -> None:
+def prepare_new(run: Run, config: Config, initial: Initial | None = None) -> None:
     """Make a new run ready to be trained; what a run that ended before its first checkpoint left is archived.
+
+    Args:
+        initial: what it begins with, which is noted in it.
 
     Raises:
         UsageError: the run exists.
@@ -30,6 +34,8 @@ def prepare_new(run: Run, config: Config) -> None:
     # Of a fork that was killed before it began.
     run.origin_path.unlink(missing_ok=True)
     write_config(run.config_path, config)
+    if initial:
+        initial.record(run)
 
 
 @dataclass
