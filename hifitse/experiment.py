@@ -77,8 +77,10 @@ class Experiment:
         pinned = self.device.type == "cuda"
         return training_batches(self.config, self.corpus.train, start_step, stop_step, self.ranks, pinned=pinned)
 
-    def validation_batches(self) -> Generator[MicroBatch]:
-        return validation_batches(self.config, self.corpus.held_out, self.ranks, pinned=self.device.type == "cuda")
+    def validation_batches(self, of_train_speakers: bool = False) -> Generator[MicroBatch]:
+        pool = self.corpus.train if of_train_speakers else self.corpus.held_out
+        pinned = self.device.type == "cuda"
+        return validation_batches(self.config, pool, self.ranks, of_train_speakers=of_train_speakers, pinned=pinned)
 
 
 def pick_device(name: str) -> torch.device:

@@ -1,18 +1,32 @@
 """What a validation measures: per-sample measurements, and the registry of metrics made from them."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+import numpy as np
+import torch
 from torch import Tensor
 
 from hifitse.errors import UsageError
 from hifitse.losses import energy_db, si_sdr
 
+REJECTED_DB = -10.0
+"""A TP output that far below its target was taken for absent: a rejection."""
+FAILED_DB = 1.0
+"""SI-SDRi below which a TP scene is a failure."""
+SUPPRESSED_DB = 10.0
+"""A TA output that is less than that below its mixture is a false extraction."""
+
 
 @dataclass(frozen=True)
 class Sample:
-    """Measurements of one scene; TP scenes have the first four, TA scenes the last two."""
+    """Measurements of one scene, and what is known of it.
+
+    TP scenes have the four from si_sdr_db on, TA scenes the two after them. All below those is not in results of
+    versions that did not measure it, and neither is what follows from it.
+    """
 
     index: int
     present: bool
@@ -22,19 +36,74 @@ class Sample:
     rms_target: float | None = None
     energy_db: float | None = None
     suppression_db: float | None = None
+    presence_score_db: float | None = None
+    """Level of the estimate over that of the mixture: the higher, the surer the model is that the target speaks."""
+    interferer_si_sdr_db: float | None = None
+    """TP: SI-SDR of the estimate with the interferer that it is nearest to in place of the target."""
+    speaker: str | None = None
+    """The target's."""
+    num_interferers: int | None = None
+    sir_db: float | None = None
+    """TP: level of the target over the loudest interferer's."""
+    snr_db: float | None = None
+    """Level of all speech over the noise; None also where there is no noise."""
+    reference_seconds: float | None = None
+    """How long somebody speaks in the reference."""
+
+    @property
+    def rms_ratio(self) -> float | None:
+        """TP: level of the output over that of the target."""
+        if self.rms_estimate is None or self.rms_target is None:
+            return None
+        return self.rms_estimate / max(self.rms_target, 1e-12)
+
+    @property
+    def is_rejection(self) -> bool | None:
+        """TP: whether the output is over 10 dB below its target, as if that were absent."""
+        return None if self.rms_ratio is None else self.rms_ratio < 10 ** (REJECTED_DB / 20)
+
+    @property
+    def is_confusion(self) -> bool | None:
+        """TP: whether the output is nearer, by SI-SDR, to an interferer than to the target."""
+        if self.si_sdr_db is None or self.interferer_si_sdr_db is None:
+            return None
+        return self.interferer_si_sdr_db > self.si_sdr_db
+
+    @property
+    def is_failure(self) -> bool | None:
+        """TP: whether SI-SDR improves by less than 1 dB."""
+        return None if self.si_sdri_db is None else not self.si_sdri_db >= FAILED_DB
+
+    @property
+    def is_false_extraction(self) -> bool | None:
+        """TA: whether the output is within 10 dB of its mixture."""
+        return None if self.suppression_db is None else not self.suppression_db >= SUPPRESSED_DB
 
     def to_json(self) -> dict[str, Any]:
         return {name: value for name, value in asdict(self).items() if value is not None}
 
 
-def measure(indices: Sequence[int], estimate: Tensor, target: Tensor, mixture: Tensor, present: Tensor) -> list[Sample]:
-    """Measure a batch of scenes, given as B scene indices, (B, L) waveforms and (B,) bool."""
+def measure(
+    indices: Sequence[int],
+    estimate: Tensor,
+    target: Tensor,
+    mixture: Tensor,
+    present: Tensor,
+    interferers: Tensor | None = None,
+) -> list[Sample]:
+    """Measure a batch of scenes, given as B scene indices, (B, L) waveforms and (B,) bool.
+
+    Args:
+        interferers: (B, N, L), zeros where a scene has fewer than N; None: not known.
+    """
     estimate, target, mixture = estimate.double(), target.double(), mixture.double()
     sdr, mixture_sdr = si_sdr(estimate, target).tolist(), si_sdr(mixture, target).tolist()
     rms_estimate, rms_target = rms(estimate).tolist(), rms(target).tolist()
     energy, mixture_energy = energy_db(estimate).tolist(), energy_db(mixture).tolist()
+    interferer_sdr = None if interferers is None else _nearest_si_sdr(estimate, interferers).tolist()
     samples = []
     for i, (index, is_present) in enumerate(zip(indices, present.tolist(), strict=True)):
+        score = energy[i] - mixture_energy[i]
         if is_present:
             sample = Sample(
                 index,
@@ -43,12 +112,20 @@ def measure(indices: Sequence[int], estimate: Tensor, target: Tensor, mixture: T
                 si_sdri_db=sdr[i] - mixture_sdr[i],
                 rms_estimate=rms_estimate[i],
                 rms_target=rms_target[i],
+                presence_score_db=score,
+                interferer_si_sdr_db=None if interferer_sdr is None else interferer_sdr[i],
             )
         else:
-            suppression = mixture_energy[i] - energy[i]
-            sample = Sample(index, present=False, energy_db=energy[i], suppression_db=suppression)
+            sample = Sample(index, present=False, energy_db=energy[i], suppression_db=-score, presence_score_db=score)
         samples.append(sample)
     return samples
+
+
+def _nearest_si_sdr(estimate: Tensor, interferers: Tensor) -> Tensor:
+    """Return the highest SI-SDR in dB that an interferer would give: (B, L), (B, N, L) -> (B,)."""
+    # One at a time: together they would take N times the memory.
+    each = torch.stack([si_sdr(estimate, part.double()) for part in interferers.unbind(1)])
+    return each.masked_fill(~interferers.any(-1).T, -torch.inf).amax(0)
 
 
 def rms(waveform: Tensor) -> Tensor:
@@ -64,7 +141,7 @@ class Metric:
     unit: str
     better: Literal["higher", "lower", "near 1"]
     per_sample: str | None
-    """The field of Sample of which this metric is the mean; None where it is not a mean."""
+    """The attribute of Sample of which this metric is the mean; None where it is not a mean."""
     describe: str
 
     def cost(self, value: float) -> float:
@@ -89,8 +166,23 @@ METRICS = {
             "ta_suppression_db", "dB", "higher", "suppression_db", "mean of mixture minus estimate energy, TA scenes"
         ),
         Metric("val_loss", "", "lower", None, "the training objective over the validation scenes"),
+        Metric("rejection_rate", "", "lower", "is_rejection", "share of TP outputs over 10 dB below their target"),
+        Metric("confusion_rate", "", "lower", "is_confusion", "share of TP outputs nearer to an interferer"),
+        Metric("failure_rate", "", "lower", "is_failure", "share of TP scenes with SI-SDRi below 1 dB"),
+        Metric(
+            "false_extraction_rate",
+            "",
+            "lower",
+            "is_false_extraction",
+            "share of TA outputs within 10 dB of the mixture",
+        ),
+        Metric(
+            "presence_eer", "", "lower", None, "equal error rate of presence, told by output level over mixture level"
+        ),
     )
 }
+MAIN_METRICS = list(METRICS)[:6]
+"""Those that every result has, and every table; the others say what went wrong, and older results do not have them."""
 
 
 def metric(name: str) -> Metric:
@@ -104,14 +196,35 @@ def metric(name: str) -> Metric:
     return METRICS[name]
 
 
-def aggregate(samples: Sequence[Sample], val_loss: float) -> dict[str, float]:
-    """Return every metric of the registry over a validation's samples."""
+def aggregate(samples: Sequence[Sample], val_loss: float | None = None) -> dict[str, float]:
+    """Return the metrics of the registry over samples, in its order: those that the samples have values for."""
     values = {name: _mean(samples, m.per_sample) for name, m in METRICS.items() if m.per_sample}
-    values["rms_ratio"] = _mean(samples, "rms_estimate") / max(_mean(samples, "rms_target"), 1e-12)
+    target, estimate = _mean(samples, "rms_target"), _mean(samples, "rms_estimate")
+    values["rms_ratio"] = None if target is None or estimate is None else estimate / max(target, 1e-12)
     values["val_loss"] = val_loss
-    return {name: values[name] for name in METRICS}
+    values["presence_eer"] = presence_eer(samples)
+    return {name: value for name in METRICS if (value := values[name]) is not None}
 
 
-def _mean(samples: Sequence[Sample], field: str) -> float:
+def presence_eer(samples: Sequence[Sample]) -> float | None:
+    """Return the equal error rate of telling TP from TA scenes by a threshold on presence_score_db.
+
+    It is the mean of both error rates at the threshold where they are nearest to each other; NaN where a score is no
+    number, None where there are no scores of both kinds.
+    """
+    scored = [(s.presence_score_db, s.present) for s in samples if s.presence_score_db is not None]
+    scores, present = np.array([score for score, _ in scored]), np.array([tp for _, tp in scored], dtype=bool)
+    if not present.any() or present.all():
+        return None
+    if np.isnan(scores).any():
+        return math.nan
+    thresholds = np.append(np.unique(scores), np.inf)
+    misses = np.searchsorted(np.sort(scores[present]), thresholds) / present.sum()
+    false_alarms = 1 - np.searchsorted(np.sort(scores[~present]), thresholds) / (~present).sum()
+    nearest = np.abs(misses - false_alarms).argmin()
+    return float((misses[nearest] + false_alarms[nearest]) / 2)
+
+
+def _mean(samples: Sequence[Sample], field: str) -> float | None:
     values: list[float] = [value for sample in samples if (value := getattr(sample, field)) is not None]
-    return sum(values) / len(values)
+    return sum(values) / len(values) if values else None

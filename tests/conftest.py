@@ -63,7 +63,7 @@ def make_config() -> Callable[..., Config]:
             "data": {**demo, "num_workers": 0},
             "mixing": {"num_interferers": (1, 2)},
             "train": {"batch_size": 4, "micro_batch_size": 2},
-            "validation": {"num_scenes": 10, "batch_size": 4},
+            "validation": {"num_scenes": 10, "num_train_scenes": 5, "batch_size": 4},
             "curriculum": [{"name": "tp", "until": 2, "absent_ratio": 0}, {"name": "tp_ta", "absent_ratio": 0.3}],
             "model": {"kind": "compact"},
         }

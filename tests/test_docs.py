@@ -47,7 +47,7 @@ def after_the_demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     demo["train"] = {**tiny["train"], "total_steps": 1204, "checkpoint_every": 100, "validate_every": 602}
     original = yaml.safe_load((ORIGINAL / "tiny.yaml").read_text())
     original["train"] |= {"total_steps": 200_002, "batch_size": 1, "micro_batch_size": 1}
-    original["validation"] = {"num_scenes": 4, "absent_ratio": 0.25}
+    original["validation"] = {"num_scenes": 4, "absent_ratio": 0.25, "num_train_scenes": 4}
     original["health"] = tiny["health"]
     for name, content in {"my": tiny, "configs/demo": demo, "configs/hifi_tse": original}.items():
         (folder / name).parent.mkdir(exist_ok=True)

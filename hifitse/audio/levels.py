@@ -57,3 +57,9 @@ def active_level(samples: Samples, sample_rate: int) -> float:
             return math.sqrt(level)
         powers = active
     return 0.0
+
+
+def active_seconds(samples: Samples, sample_rate: int) -> float:
+    """Return how long the speech in samples (n,) is active, in seconds."""
+    threshold = active_level(samples, sample_rate) ** 2 * 10 ** (-MARGIN_DB / 10)
+    return FRAME_SECONDS * int((frame_powers(samples, sample_rate) > threshold).sum())

@@ -8,7 +8,7 @@ from rich.table import Table
 from hifitse.console import cell, out, print_line
 from hifitse.corpus.bandwidth import BandStats
 from hifitse.corpus.stats import CorpusStats, SplitStats
-from hifitse.metrics import METRICS
+from hifitse.metrics import MAIN_METRICS
 
 _NUM_BROKEN_SHOWN = 5
 
@@ -21,21 +21,24 @@ def new_table(*titles: str) -> Table:
     return table
 
 
-def metrics_table(label: str, rows: Sequence[tuple[str, dict[str, float], str]]) -> None:
+def metrics_table(label: str, rows: Sequence[tuple[str, dict[str, float], str]], more: Sequence[str] = ()) -> None:
     """Print the metrics of each checkpoint.
 
     Args:
         label: title of the first column.
         rows: what stands in that column, the metrics, and one character that marks the row.
+        more: metrics that are of interest besides the main ones, some of which make room for them.
     """
+    others = [name for name in dict.fromkeys(more) if name not in MAIN_METRICS]
+    names = ["tp_si_sdr", "rms_ratio", "ta_suppression_db", *others] if others else MAIN_METRICS
     # As narrow as it can be: names stay whole, and all columns fit into a terminal of 80.
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
     table.add_column("")
     table.add_column(label, justify="right", no_wrap=True)
-    for name in METRICS:
+    for name in names:
         table.add_column(name, justify="right", no_wrap=True)
     for title, metrics, mark in rows:
-        table.add_row(mark, title, *(f"{metrics[name]:.2f}" for name in METRICS))
+        table.add_row(mark, title, *(f"{metrics[name]:.2f}" if name in metrics else "-" for name in names))
     out.print(table)
 
 

@@ -1,5 +1,6 @@
 """hifitse select-best: choose the checkpoint to use."""
 
+import math
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -61,18 +62,20 @@ def select_best(
     if json:
         print_json(selection.to_json())
     else:
-        _show(selection, target)
+        _show(selection, target, [bound.metric.name for bound in given])
 
 
-def _show(selection: "Selection", run: "Run") -> None:
+def _show(selection: "Selection", run: "Run", required: list[str]) -> None:
     from hifitse.commands._tables import metrics_table
 
-    best, unit = selection.best, selection.metric.unit
+    best, unit = selection.best, f" {selection.metric.unit}".rstrip()
     rows = {ranked.step: (ranked.metrics, "") for ranked in selection.ranking[1:]}
     rows |= {excluded.step: (excluded.metrics, "-") for excluded in selection.excluded if excluded.metrics}
     rows |= {best.step: (best.metrics, "*")}
-    metrics_table("step", [(str(step), *rows[step]) for step in sorted(rows)])
+    named = [(str(step), *rows[step]) for step in sorted(rows)]
+    metrics_table("step", named, more=[selection.metric.name, *required])
     print_line(f"* best by {selection.metric.name}: step {best.step}, {best.path}")
+    print_line("These are figures on the validation, which selects: of the best one they are flattering, and no test")
     for excluded in selection.excluded:
         if excluded.metrics or excluded.is_damaged:
             print_line(f"- left out: step {excluded.step}: {excluded.reason}")
@@ -87,8 +90,9 @@ def _show(selection: "Selection", run: "Run") -> None:
             f"--from STEP does it): {', '.join(other)}"
         )
     if len(selection.ranking) > 1 and (behind := selection.ranking[1].behind_best):
+        error = "" if math.isnan(behind.standard_error) else f" ± {behind.standard_error:.2f}"
         print_line(
-            f"step {best.step} is ahead of step {selection.ranking[1].step} by {behind[0]:.2f} ± {behind[1]:.2f} "
-            f"{unit} in {selection.metric.name} (paired over the validation scenes)"
+            f"step {best.step} is ahead of step {selection.ranking[1].step} by {behind.mean:.2f}{error}{unit} in "
+            f"{selection.metric.name} (paired over the validation scenes, standard error clustered by speaker)"
         )
     print_line(f"val_loss alone would have picked step {selection.lowest_val_loss_step}")

@@ -64,6 +64,7 @@ _CLASSES: dict[str, ChangeClass | tuple[ChangeClass, str]] = {
     "train.save_minutes": "free",
     "validation.num_scenes": ("matters", _OTHER_SCENES),
     "validation.absent_ratio": ("matters", _OTHER_SCENES),
+    "validation.num_train_scenes": "free",
     "validation.batch_size": "free",
     "health": "free",
     "selection": "free",

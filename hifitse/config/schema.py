@@ -126,6 +126,9 @@ class ValidationConfig(Section):
     """Scenes of every validation, the same for every checkpoint."""
     absent_ratio: Annotated[float, Field(gt=0, lt=1)] = 0.2
     """Share of TA scenes among them, kept exactly."""
+    num_train_scenes: Annotated[int, Field(ge=0, le=100_000)] = 50
+    """Scenes of training speakers, drawn as those of the validation, that every validation also measures: what the
+    model can do with voices it knows. 0: none."""
     batch_size: Count = 4
     """Scenes that are in memory at once."""
 

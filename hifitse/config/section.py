@@ -22,7 +22,19 @@ Size = Annotated[int, Field(ge=1, le=4096)]
 """Of a part of the network."""
 Step = Annotated[int, Field(ge=0, le=MAX_STEP)]
 Steps = Annotated[int, Field(ge=1, le=MAX_STEP)]
-MetricName = Literal["tp_si_sdr", "tp_si_sdri", "rms_ratio", "ta_energy_db", "ta_suppression_db", "val_loss"]
+MetricName = Literal[
+    "tp_si_sdr",
+    "tp_si_sdri",
+    "rms_ratio",
+    "ta_energy_db",
+    "ta_suppression_db",
+    "val_loss",
+    "rejection_rate",
+    "confusion_rate",
+    "failure_rate",
+    "false_extraction_rate",
+    "presence_eer",
+]
 """The metrics of a validation, see `hifitse.metrics.METRICS`."""
 NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
 Requirement = Annotated[

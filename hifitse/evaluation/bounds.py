@@ -28,7 +28,9 @@ class Bound:
         return cls(metric(match[1]), match[2] == ">=", float(match[3]))
 
     def violation(self, metrics: dict[str, float]) -> str | None:
-        """Return why these metrics are beyond the bound, or None; NaN always is."""
+        """Return why these metrics are beyond the bound, or None; NaN always is, and so is what was not measured."""
+        if self.metric.name not in metrics:
+            return f"{self.metric.name} was not measured"
         value = metrics[self.metric.name]
         if (value >= self.value) if self.at_least else (value <= self.value):
             return None

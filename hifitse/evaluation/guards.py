@@ -130,6 +130,9 @@ def _violation(guard: Guard, weights: Weights, config: Config, history: Sequence
     for end in range(len(history), 0, -1):
         step, metrics = history[end - 1].step, history[end - 1].of(weights)
         bound = _bound(guard, config) or _bound_behind_best(guard, weights, history[:end])
+        if bound.metric.name not in metrics:
+            # Validated by a version that did not measure it: nothing is known against it.
+            break
         if (guard.phases == "with_ta" and not _has_absent(config, step)) or bound.violation(metrics) is None:
             break
         newest = newest or bound
@@ -162,7 +165,8 @@ def _bound(guard: Guard, config: Config) -> Bound | None:
 def _bound_behind_best(guard: Guard, weights: Weights, history: Sequence[StepMetrics]) -> Bound:
     assert guard.behind_best is not None, "a guard has one bound"
     metric = METRICS[guard.metric]
-    known = [value for entry in history if math.isfinite(value := entry.of(weights)[metric.name])]
+    measured = [metrics[metric.name] for entry in history if metric.name in (metrics := entry.of(weights))]
+    known = [value for value in measured if math.isfinite(value)]
     if metric.better == "higher":
         return Bound(metric, True, max(known, default=math.inf) - guard.behind_best)
     return Bound(metric, False, min(known, default=-math.inf) + guard.behind_best)

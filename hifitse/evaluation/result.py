@@ -7,7 +7,7 @@ from pydantic import ConfigDict, Field, field_validator
 
 from hifitse.console import warn
 from hifitse.errors import RecordError
-from hifitse.metrics import METRICS, Sample
+from hifitse.metrics import MAIN_METRICS, Sample
 from hifitse.runs.records import Record, Step, read_record
 from hifitse.runs.run import Run
 from hifitse.storage import write_sealed
@@ -29,6 +29,8 @@ class ValidationResult(Record):
     """Of the EMA weights, which are the ones that are used."""
     model_metrics: dict[str, float] = Field(alias="raw_metrics")
     """Of the weights in training, in which a collapse shows first."""
+    train_metrics: dict[str, float] | None = None
+    """Of the EMA weights on scenes of training speakers; None: not measured."""
     terms: dict[str, float]
     """Mean of each loss term over its scenes, unweighted; EMA weights."""
     samples: tuple[Sample, ...]
@@ -37,7 +39,7 @@ class ValidationResult(Record):
     @field_validator("metrics", "model_metrics")
     @classmethod
     def _all_there(cls, metrics: dict[str, float]) -> dict[str, float]:
-        if missing := [name for name in METRICS if name not in metrics]:
+        if missing := [name for name in MAIN_METRICS if name not in metrics]:
             raise ValueError(f"no {', '.join(missing)}")
         return metrics
 
@@ -63,6 +65,7 @@ class ValidationResult(Record):
             "exam_digest": self.scenes_digest,
             "metrics": self.metrics,
             "raw_metrics": self.model_metrics,
+            **({} if self.train_metrics is None else {"train_metrics": self.train_metrics}),
             "terms": self.terms,
             "samples": [sample.to_json() for sample in self.samples],
         }

@@ -76,8 +76,14 @@ def always_kept(run: Run, config: Config) -> set[int]:
     results = [read_result(run, step) for step in run.validation_steps()]
     if results:
         newest = results[-1]
-        # What was validated on other scenes cannot be ranked until it is again; who knows what it is worth.
-        kept |= {result.step for result in results if result.scenes_digest != newest.scenes_digest}
+        # What was validated on other scenes, or without a metric that selection asks for, cannot be ranked until it is
+        # again; who knows what it is worth.
+        needed = {config.selection.metric, *(bound.metric.name for bound in bounds(config))}
+        kept |= {
+            result.step
+            for result in results
+            if result.scenes_digest != newest.scenes_digest or not needed <= result.metrics.keys()
+        }
         if healthy := newest_healthy(run, config, read_history(run, newest.scenes_digest, newest.step)):
             kept.add(healthy.header.step)
     return kept

@@ -10,6 +10,7 @@ from hifitse.config.schema import Config
 from hifitse.errors import CheckpointError, HifitseError, RecordError, UsageError
 from hifitse.evaluation.bounds import Bound
 from hifitse.evaluation.guards import gate
+from hifitse.evaluation.intervals import Interval, clustered_interval
 from hifitse.evaluation.result import ValidationResult, read_result
 from hifitse.metrics import Metric
 from hifitse.runs.records import Best, read_best, read_events, write_record
@@ -21,12 +22,12 @@ class Ranked:
     step: int
     path: Path
     metrics: dict[str, float]
-    behind_best: tuple[float, float] | None
-    """Mean and standard error of what the best one is ahead by, paired scene by scene; None for
-    the best itself and for metrics that are no mean over scenes."""
+    behind_best: Interval | None
+    """What the best one is ahead by, paired scene by scene and clustered by speaker; None for the best itself, and for
+    metrics that are no mean over scenes. Where no result says who speaks, its error is not known either."""
 
     def to_json(self) -> dict[str, Any]:
-        behind = {"mean": self.behind_best[0], "standard_error": self.behind_best[1]} if self.behind_best else None
+        behind = self.behind_best.to_json() if self.behind_best else None
         return {"step": self.step, "path": str(self.path), "metrics": self.metrics, "behind_best": behind}
 
 
@@ -84,6 +85,11 @@ def select(run: Run, metric: Metric, bounds: list[Bound]) -> Selection:
         )
     eligible = []
     for result in results:
+        needed = dict.fromkeys([*(bound.metric.name for bound in bounds), metric.name])
+        if missing := [name for name in needed if name not in result.metrics]:
+            said = f"{', '.join(missing)} was not measured by the version that validated it"
+            excluded.append(Excluded(result.step, f"{said}; {_validate(run, result.step)}"))
+            continue
         reasons = [r for bound in bounds if (r := bound.violation(result.metrics))]
         if not math.isfinite(result.metrics[metric.name]):
             reasons.append(f"{metric.name} is not finite")
@@ -166,15 +172,14 @@ def _damage(run: Run, step: int) -> str | None:
     return None
 
 
-def _behind(metric: Metric, best: ValidationResult, result: ValidationResult) -> tuple[float, float] | None:
+def _behind(metric: Metric, best: ValidationResult, result: ValidationResult) -> Interval | None:
     if result is best or metric.per_sample is None:
         return None
-    pairs = zip(best.samples, result.samples, strict=True)
-    values = [
-        getattr(a, metric.per_sample) - getattr(b, metric.per_sample)
-        for a, b in pairs
-        if getattr(a, metric.per_sample) is not None
-    ]
-    mean = sum(values) / len(values)
-    variance = sum((value - mean) * (value - mean) for value in values) / max(len(values) - 1, 1)
-    return mean, math.sqrt(variance / len(values))
+    values, speakers = [], []
+    for ours, theirs in zip(best.samples, result.samples, strict=True):
+        ahead, behind = getattr(ours, metric.per_sample), getattr(theirs, metric.per_sample)
+        if ahead is not None and behind is not None:
+            values.append(float(ahead) - float(behind))
+            # An older result does not say who speaks. It may have been one speaker throughout.
+            speakers.append(ours.speaker or theirs.speaker or "")
+    return clustered_interval(values, speakers) if values else None

@@ -4,7 +4,7 @@ import contextlib
 import hashlib
 import json
 from collections.abc import Callable, Generator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import torch
 from torch import nn
@@ -17,7 +17,7 @@ from hifitse.losses import Counts, term_means
 from hifitse.metrics import Sample, aggregate, measure
 from hifitse.mixing.batch import MicroBatch
 from hifitse.mixing.curriculum import validation_settings
-from hifitse.mixing.loader import num_validation_batches
+from hifitse.mixing.loader import num_validation_batches, num_validation_scenes
 from hifitse.mixing.rendering import RECIPE_VERSION
 from hifitse.runs.checkpoint_ref import owns
 from hifitse.runs.run import Run
@@ -32,6 +32,8 @@ def validate(
 ) -> ValidationResult:
     """Measure the EMA weights and the model weights on the validation scenes; modes and gradients stay as they are.
 
+    The EMA weights are also measured on scenes of training speakers: what they do with voices that they know.
+
     val_loss is the training objective over all scenes, TA term included, in every phase: only so can the checkpoints
     of different phases be compared by it. Ranks share the batches; each returns the whole result, equal to that of a
     single process.
@@ -40,33 +42,47 @@ def validate(
         step: completed steps of the weights, to be noted in the result.
         progress: called with how many scenes are done, on all ranks equally often; what it raises ends the validation.
     """
-    config, ranks = experiment.config, experiment.ranks
-    measured: list[tuple[_Measured, _Measured]] = []
-    with (
-        _evaluating(ema),
-        _evaluating(model),
-        torch.inference_mode(),
-        contextlib.closing(experiment.validation_batches()) as batches,
-    ):
-        for turn in range(-(-num_validation_batches(config) // ranks.size)):
-            with ranks.all_or_none(f"the validation of step {step}", "lower validation.batch_size"):
-                # In the last turn some ranks may have no batch left.
-                if batch := next(batches, None):
-                    batch = batch.to(experiment.device)
-                    measured.append((_measure(ema, batch, experiment), _measure(model, batch, experiment)))
-            if progress:
-                progress(min((turn + 1) * ranks.size * config.validation.batch_size, config.validation.num_scenes))
-    everything = sorted((pair for part in ranks.all_gather(measured) for pair in part), key=lambda pair: pair[0].number)
-    samples, metrics, terms = _summarize([of_ema for of_ema, _ in everything], experiment)
-    _, model_metrics, _ = _summarize([of_model for _, of_model in everything], experiment)
+    num_scenes = num_validation_scenes(experiment.config)
+    with _evaluating(ema), _evaluating(model), torch.inference_mode():
+        held_out = _measure_all((ema, model), experiment, False, step, progress)
+        known = _measure_all((ema,), experiment, True, step, progress and (lambda done: progress(num_scenes + done)))
+    samples, metrics, terms = _summarize([of_ema for of_ema, _ in held_out], experiment)
+    _, model_metrics, _ = _summarize([of_model for _, of_model in held_out], experiment)
+    train_samples = [sample for (of_ema,) in known for sample in of_ema.samples]
     return ValidationResult(
         step=step,
         scenes_digest=scenes_digest(experiment),
         metrics=metrics,
         model_metrics=model_metrics,
+        train_metrics=aggregate(train_samples) if train_samples else None,
         terms=terms,
         samples=samples,
     )
+
+
+def _measure_all(
+    models: tuple[nn.Module, ...],
+    experiment: Experiment,
+    of_train_speakers: bool,
+    step: int,
+    progress: Callable[[int], None] | None,
+) -> "list[tuple[_Measured, ...]]":
+    """Return what each of the models made of each batch, of all ranks and in order."""
+    config, ranks = experiment.config, experiment.ranks
+    num_batches = num_validation_batches(config, of_train_speakers)
+    measured: list[tuple[_Measured, ...]] = []
+    with contextlib.closing(experiment.validation_batches(of_train_speakers)) as batches:
+        for turn in range(-(-num_batches // ranks.size)):
+            with ranks.all_or_none(f"the validation of step {step}", "lower validation.batch_size"):
+                # In the last turn some ranks may have no batch left.
+                if batch := next(batches, None):
+                    batch = batch.to(experiment.device)
+                    measured.append(tuple(_measure(model, batch, experiment) for model in models))
+            if progress:
+                done = (turn + 1) * ranks.size * config.validation.batch_size
+                progress(min(done, num_validation_scenes(config, of_train_speakers)))
+    everything = (each for part in ranks.all_gather(measured) for each in part)
+    return sorted(everything, key=lambda each: each[0].number)
 
 
 @dataclass(frozen=True)
@@ -82,7 +98,8 @@ class _Measured:
 def _measure(model: nn.Module, batch: MicroBatch, experiment: Experiment) -> _Measured:
     with experiment.autocast():
         estimate = model(batch.mixture, batch.reference)
-    samples = measure(batch.indices, estimate, batch.target, batch.mixture, batch.present)
+    measured = measure(batch.indices, estimate, batch.target, batch.mixture, batch.present, batch.interferers)
+    samples = [replace(sample, **vars(facts)) for sample, facts in zip(measured, batch.facts, strict=True)]
     sums = experiment.objective.sums(estimate, batch.target, batch.mixture, batch.present, has_absent=True)
     return _Measured(batch.number, samples, {name: value.item() for name, value in sums.items()})
 

@@ -12,6 +12,21 @@ from hifitse.mixing.curriculum import num_absent, phase_at
 
 
 @dataclass(frozen=True)
+class SceneFacts:
+    """What is known of a scene that is measured, whatever a model makes of it."""
+
+    speaker: str
+    """The target's."""
+    num_interferers: int
+    sir_db: float | None
+    """Level of the target over the loudest interferer's; None: the target is absent."""
+    snr_db: float | None
+    """Level of all speech over the noise; None: no noise is heard."""
+    reference_seconds: float
+    """How long somebody speaks in the reference."""
+
+
+@dataclass(frozen=True)
 class MicroBatch:
     """Some scenes of one step; B of them, in the order of their indices."""
 
@@ -31,6 +46,11 @@ class MicroBatch:
     """(B, mixture_samples) float32."""
     present: Tensor
     """(B,) bool: TP. Always on the CPU, where it is known without waiting for a device."""
+    interferers: Tensor | None = None
+    """(B, N, mixture_samples) float32: the interferers' parts of the mixture, for measuring; None in a training.
+    A scene with fewer than N interferers has zeros for the rest."""
+    facts: tuple[SceneFacts, ...] = ()
+    """Of each scene, for measuring; none in a training."""
 
     def to(self, device: torch.device | str) -> "MicroBatch":
         """Return a copy on the device; from pinned memory without waiting for it."""
@@ -46,6 +66,7 @@ class MicroBatch:
             mixture=change(self.mixture),
             reference=change(self.reference),
             target=change(self.target),
+            interferers=None if self.interferers is None else change(self.interferers),
         )
 
 

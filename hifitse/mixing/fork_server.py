@@ -149,11 +149,12 @@ def _render_ahead(job: Job, mine: range, connection: socket.socket) -> None:
 
 
 def _send(connection: socket.socket, found: MicroBatch | Failure) -> None:
-    tensors = [] if isinstance(found, Failure) else [found.mixture, found.reference, found.target, found.present]
-    head = found if isinstance(found, Failure) else (found.step, found.number, found.is_last, found.indices)
-    pickled = pickle.dumps((head, [(tensor.shape, tensor.dtype) for tensor in tensors]))
+    parts = {} if isinstance(found, Failure) else vars(found)
+    tensors = {name: part for name, part in parts.items() if isinstance(part, torch.Tensor)}
+    head = found if isinstance(found, Failure) else {name: part for name, part in parts.items() if name not in tensors}
+    pickled = pickle.dumps((head, {name: (tensor.shape, tensor.dtype) for name, tensor in tensors.items()}))
     connection.sendall(LENGTH.pack(len(pickled)) + pickled)
-    for tensor in tensors:
+    for tensor in tensors.values():
         connection.sendall(as_bytes(tensor))
 
 

@@ -8,19 +8,22 @@ import numpy as np
 import torch
 
 from hifitse.audio.cache import DecodedRecordings
+from hifitse.audio.levels import active_seconds
 from hifitse.config.schema import Config
 from hifitse.corpus.corpus import Pool
 from hifitse.distributed.ranks import Ranks
 from hifitse.errors import DataError, HifitseError
-from hifitse.mixing.batch import MicroBatch, step_indices
+from hifitse.mixing.batch import MicroBatch, SceneFacts, step_indices
 from hifitse.mixing.curriculum import SceneSettings, is_absent, settings_at, validation_settings
 from hifitse.mixing.fork_server import Failure, Item, Job
-from hifitse.mixing.rendering import render_index
+from hifitse.mixing.rendering import Rendered, render_index
+from hifitse.mixing.scenes import Scene
 from hifitse.mixing.workers import render
 
 ALONE = Ranks()
 TRAIN_PURPOSE = "train"
 VALIDATION_PURPOSE = "validation"
+TRAIN_SPEAKERS_PURPOSE = "validation of training speakers"
 VALIDATION_SEED = 0
 """Not config.seed: every run is validated on the same scenes."""
 
@@ -45,27 +48,38 @@ def training_batches(
 
 
 def validation_batches(
-    config: Config, pool: Pool, ranks: Ranks = ALONE, *, pinned: bool = False
+    config: Config, pool: Pool, ranks: Ranks = ALONE, *, of_train_speakers: bool = False, pinned: bool = False
 ) -> Generator[MicroBatch]:
     """Yield the batches of the validation: scenes 0, ..., validation.num_scenes - 1, whatever the seed.
 
     Ranks take turns, batch by batch: each batch is the same as in a single process, and so is what comes of it.
 
+    Args:
+        of_train_speakers: the other fixed scenes, validation.num_train_scenes of the training pool.
+
     Raises:
         HifitseError: a scene cannot be rendered.
         LoaderError: a loader process died, or is stuck.
     """
-    items = _Items(range(1), range(ranks.rank, num_validation_batches(config), ranks.size))
-    return _batches(_ValidationScenes(config, pool, ranks), items, config, pinned)
+    items = _Items(range(1), range(ranks.rank, num_validation_batches(config, of_train_speakers), ranks.size))
+    return _batches(_ValidationScenes(config, pool, ranks, of_train_speakers), items, config, pinned)
 
 
-def num_validation_batches(config: Config) -> int:
-    """Return how many batches the validation has, over all ranks."""
-    return -(-config.validation.num_scenes // config.validation.batch_size)
+def num_validation_batches(config: Config, of_train_speakers: bool = False) -> int:
+    """Return how many batches `validation_batches` yields, over all ranks."""
+    return -(-num_validation_scenes(config, of_train_speakers) // config.validation.batch_size)
+
+
+def num_validation_scenes(config: Config, of_train_speakers: bool = False) -> int:
+    """Return how many scenes they hold."""
+    return config.validation.num_train_scenes if of_train_speakers else config.validation.num_scenes
 
 
 class _Scenes:
     """Renders micro-batches by (step, number); pickled once into each loader process."""
+
+    is_measured = False
+    """Whether the scenes are for measuring: with their interferers, and what is known of them."""
 
     def __init__(self, config: Config, pool: Pool, ranks: Ranks) -> None:
         self.config = config
@@ -83,7 +97,7 @@ class _Scenes:
         config = self.config
         try:
             rendered = [
-                render_index(seed, purpose, index, settings, self.pool, config.audio, config.mixing, self.files)[1]
+                render_index(seed, purpose, index, settings, self.pool, config.audio, config.mixing, self.files)
                 for index in indices
             ]
         except HifitseError as error:
@@ -96,10 +110,12 @@ class _Scenes:
             number=item[1],
             is_last=is_last,
             indices=tuple(indices),
-            mixture=torch.from_numpy(np.stack([scene.mixture for scene in rendered])),
-            reference=torch.from_numpy(np.stack([scene.reference for scene in rendered])),
-            target=torch.from_numpy(np.stack([scene.target for scene in rendered])),
+            mixture=torch.from_numpy(np.stack([heard.mixture for _, heard in rendered])),
+            reference=torch.from_numpy(np.stack([heard.reference for _, heard in rendered])),
+            target=torch.from_numpy(np.stack([heard.target for _, heard in rendered])),
             present=torch.tensor([not is_absent(index, settings.absent_ratio) for index in indices]),
+            interferers=_interferers(rendered) if self.is_measured else None,
+            facts=tuple(_facts(*pair, config.audio.sample_rate) for pair in rendered) if self.is_measured else (),
         )
 
 
@@ -113,10 +129,36 @@ class _TrainingScenes(_Scenes):
 
 
 class _ValidationScenes(_Scenes):
+    is_measured = True
+
+    def __init__(self, config: Config, pool: Pool, ranks: Ranks, of_train_speakers: bool) -> None:
+        super().__init__(config, pool, ranks)
+        self.purpose = TRAIN_SPEAKERS_PURPOSE if of_train_speakers else VALIDATION_PURPOSE
+        self.indices = range(num_validation_scenes(config, of_train_speakers))
+
     def scenes_of(self, item: Item) -> tuple[int, str, SceneSettings, range, bool]:
-        validation = self.config.validation
-        indices, is_last = _slice(range(validation.num_scenes), item[1], validation.batch_size)
-        return VALIDATION_SEED, VALIDATION_PURPOSE, validation_settings(self.config), indices, is_last
+        indices, is_last = _slice(self.indices, item[1], self.config.validation.batch_size)
+        return VALIDATION_SEED, self.purpose, validation_settings(self.config), indices, is_last
+
+
+def _interferers(rendered: list[tuple[Scene, Rendered]]) -> torch.Tensor:
+    most = max(len(scene.interferers) for scene, _ in rendered)
+    parts = np.zeros((len(rendered), most, len(rendered[0][1].mixture)), np.float32)
+    for part, (scene, heard) in zip(parts, rendered, strict=True):
+        voices = heard.voices[1:] if scene.present else heard.voices
+        part[: len(voices)] = voices
+    return torch.from_numpy(parts)
+
+
+def _facts(scene: Scene, heard: Rendered, sample_rate: int) -> SceneFacts:
+    noisy = scene.noise is not None and heard.noise is not None and bool(heard.noise.any())
+    return SceneFacts(
+        speaker=scene.speaker,
+        num_interferers=len(scene.interferers),
+        sir_db=round(min(interferer.sir_db for interferer in scene.interferers), 2) if scene.present else None,
+        snr_db=round(scene.noise.snr_db, 2) if noisy and scene.noise else None,
+        reference_seconds=round(active_seconds(heard.reference, sample_rate), 2),
+    )
 
 
 def _slice(indices: range, number: int, size: int) -> tuple[range, bool]:

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Generator
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 
@@ -150,10 +150,11 @@ def _receive(connection: socket.socket, timeout_seconds: float, pinned: bool) ->
     head, kinds = pickle.loads(_read(connection, bytearray(length), timeout_seconds))
     if isinstance(head, Failure):
         return head
-    tensors = [torch.empty(shape, dtype=dtype, pin_memory=pinned) for shape, dtype in kinds]
-    for tensor in tensors:
-        _read(connection, as_bytes(tensor), timeout_seconds)
-    return MicroBatch(*head, *tensors)
+    tensors: dict[str, Any] = {}
+    for name, (shape, dtype) in kinds.items():
+        tensors[name] = torch.empty(shape, dtype=dtype, pin_memory=pinned)
+        _read(connection, as_bytes(tensors[name]), timeout_seconds)
+    return MicroBatch(**head, **tensors)
 
 
 def _read(connection: socket.socket, buffer: B, timeout_seconds: float) -> B:

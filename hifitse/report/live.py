@@ -9,7 +9,8 @@ from rich.table import Table
 
 from hifitse.console import duration, err, info
 from hifitse.evaluation.result import ValidationResult
-from hifitse.metrics import METRICS
+from hifitse.metrics import MAIN_METRICS, METRICS
+from hifitse.mixing.loader import num_validation_scenes
 from hifitse.models.build import num_parameters
 from hifitse.schedule import is_due
 from hifitse.training.step import StepResult, TrainingSession
@@ -19,6 +20,7 @@ WINDOW = 50
 MAX_SILENT_SECONDS = 60.0
 """After this a pipe gets a line, however slow the steps are."""
 _SECONDS_TO_ESTIMATE = 5.0
+_OF_TRAIN_SPEAKERS = ("tp_si_sdr", "tp_si_sdri", "rms_ratio", "ta_suppression_db", "rejection_rate", "confusion_rate")
 
 
 class TrainingDisplay:
@@ -60,7 +62,8 @@ class TrainingDisplay:
     def validation(self, result: ValidationResult) -> None:
         self.num_validated = 0
         self.last_validation = result
-        self.message(f"validation at step {result.step}: {metrics_line(result.metrics)}")
+        for what, line in validation_lines(result):
+            self.message(f"{what} at step {result.step}: {line}")
 
     def message(self, text: str) -> None:
         self.last_line_at = time.monotonic()
@@ -73,9 +76,11 @@ class TrainingDisplay:
         for name, value in self._figures() if self.recent else [("starting", "loading the first scenes")]:
             table.add_row(name, value)
         if self.num_validated:
-            table.add_row("validating", f"{self.num_validated}/{self.config.validation.num_scenes} scenes")
+            num_scenes = sum(num_validation_scenes(self.config, known) for known in (False, True))
+            table.add_row("validating", f"{self.num_validated}/{num_scenes} scenes")
         if last := self.last_validation:
-            table.add_row("validated", f"step {last.step}: {metrics_line(last.metrics)}")
+            for what, line in validation_lines(last):
+                table.add_row(what, f"step {last.step}: {line}")
         return table
 
     def _figures(self) -> list[tuple[str, str]]:
@@ -133,9 +138,19 @@ def announce(session: TrainingSession, stop_at: int) -> None:
     )
 
 
-def metrics_line(metrics: dict[str, float]) -> str:
-    """Return the metrics of a validation on one line, with units."""
-    return "  ".join(f"{name} {value:.2f} {METRICS[name].unit}".rstrip() for name, value in metrics.items())
+def validation_lines(result: ValidationResult) -> list[tuple[str, str]]:
+    """Return what a validation measured, in lines with a title: the main metrics, what went wrong, and known voices."""
+    others = [name for name in METRICS if name not in MAIN_METRICS]
+    lines = [
+        ("validation", _metrics_line(result.metrics, MAIN_METRICS)),
+        ("went wrong", _metrics_line(result.metrics, others)),
+        ("training speakers", _metrics_line(result.train_metrics or {}, _OF_TRAIN_SPEAKERS)),
+    ]
+    return [(what, line) for what, line in lines if line]
+
+
+def _metrics_line(metrics: dict[str, float], names: Sequence[str]) -> str:
+    return "  ".join(f"{name} {metrics[name]:.2f} {METRICS[name].unit}".rstrip() for name in names if name in metrics)
 
 
 def _mean(values: Sequence[float | None]) -> str:

@@ -86,6 +86,8 @@ class Recorder:
         self.results.add(result)
         self.board.show(result.step, _tagged("validation", result.metrics))
         self.board.show(result.step, _tagged("validation_model_weights", result.model_metrics))
+        if result.train_metrics:
+            self.board.show(result.step, _tagged("validation_of_training_speakers", result.train_metrics))
 
     def save(self, state: TrainState) -> None:
         """Begin to save a state, see `Saver.save`."""

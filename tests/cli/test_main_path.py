@@ -106,8 +106,21 @@ def test_validate_repeats_what_training_found(cli: Cli, trained: Path) -> None:
     assert report["metrics"].keys() == METRICS.keys()
     expected = read_result(Run(trained), 8)
     assert (report["metrics"], report["raw_metrics"]) == (expected.metrics, expected.model_metrics)
-    rows = [line.split()[0] for line in cli("validate", "--run", trained, "--from", 8).out.splitlines()[1:]]
-    assert rows == ["EMA", "model"]
+    assert report["train_metrics"] == expected.train_metrics and expected.train_metrics
+    assert report["train_metrics"]["tp_si_sdri"] != report["metrics"]["tp_si_sdri"]
+    assert report["intervals"]["tp_si_sdri"]["mean"] == pytest.approx(report["metrics"]["tp_si_sdri"])
+    assert report["intervals"]["tp_si_sdri"]["low"] < report["metrics"]["tp_si_sdri"]
+    assert sum(group["num_scenes"] for group in report["groups"]["speaker"]) == len(report["samples"]) == 8
+
+
+def test_validate_shows_intervals_and_for_whom_it_fails_and_says_which_set_it_is(cli: Cli, trained: Path) -> None:
+    shown = cli("validate", "--run", trained, "--from", 8).out
+    assert shown.startswith("step 8, validation: 8 scenes of ") and "also selects" in shown
+    rows = {line.split()[0]: line for line in shown.splitlines() if line}
+    assert rows.keys() >= METRICS.keys()
+    assert " to " in rows["rms_ratio"] and " to " not in rows["val_loss"]
+    assert {"worst", "interferers", "SIR", "SNR", "reference"} <= rows.keys()
+    assert max(len(line) for line in shown.splitlines()[1:]) <= 80
 
 
 def test_validate_makes_a_checkpoint_selectable(cli: Cli, trained: Path) -> None:

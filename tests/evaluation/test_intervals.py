@@ -37,6 +37,14 @@ def test_with_equally_many_scenes_it_is_the_standard_error_of_the_speakers_means
     assert interval.high - 3.0 == 3.0 - interval.low == pytest.approx(4.302653 * interval.standard_error)
 
 
+def test_a_ratio_of_sums_is_sure_where_every_speaker_has_it() -> None:
+    speakers = ["a", "a", "b", "c"]
+    exact = clustered_interval([1.0, 2.0, 3.0, 4.0], speakers, [2.0, 4.0, 6.0, 8.0])
+    assert (exact.mean, exact.standard_error) == (0.5, pytest.approx(0.0, abs=1e-12))
+    plain = clustered_interval([1.0, 2.0, 3.0, 4.0], speakers)
+    assert clustered_interval([1.0, 2.0, 3.0, 4.0], speakers, [1.0] * 4) == plain
+
+
 def test_one_speaker_has_a_mean_and_no_interval() -> None:
     interval = clustered_interval([1.0, 3.0], ["a", "a"])
     assert interval.mean == 2.0

@@ -22,6 +22,6 @@ def test_the_digest_knows_the_recipe_the_channel_and_the_target(
         digest(mixing={"target": "dry"}),
         digest(mixing={"level_db": (-9, -8)}),
     ]
-    assert digest(data={"num_workers": 3}, seed=5) == found[0]
+    assert digest(data={"num_workers": 3}, seed=5, validation={"num_train_scenes": 7}) == found[0]
     monkeypatch.setattr(validation, "RECIPE_VERSION", validation.RECIPE_VERSION + 1)
     assert len({*found, digest()}) == 5

@@ -1,6 +1,8 @@
 """Selection on runs whose validations are known."""
 
 import json
+import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,7 +11,7 @@ import torch
 from hifitse.checkpoint.file import Header, save_checkpoint
 from hifitse.errors import HifitseError, UsageError
 from hifitse.evaluation.bounds import Bound
-from hifitse.evaluation.result import ValidationResult, write_result
+from hifitse.evaluation.result import ValidationResult, read_result, write_result
 from hifitse.evaluation.selection import choose, select
 from hifitse.metrics import METRICS, Sample, aggregate
 from hifitse.runs.checkpoint_ref import CheckpointRef
@@ -22,9 +24,10 @@ METRIC = METRICS["tp_si_sdr"]
 def add(run: Run, step: int, si_sdr_db: float, rms_ratio: float, val_loss: float, digest: str = "scenes") -> None:
     """Give the run a checkpoint with a validation of three TP scenes and one TA scene."""
     save_checkpoint(run.checkpoint_path(step), Header(step, {}, ""), {"model/w": torch.ones(2)})
+    spreads, speakers = (-1.0, 0.0, 1.0), ("ada", "bob", "eve")
     samples = tuple(
-        Sample(i, True, si_sdr_db=si_sdr_db + spread, si_sdri_db=0.0, rms_estimate=rms_ratio, rms_target=1.0)
-        for i, spread in enumerate((-1.0, 0.0, 1.0))
+        Sample(i, True, si_sdr_db + spread, 0.0, rms_estimate=rms_ratio, rms_target=1.0, speaker=speakers[i])
+        for i, spread in enumerate(spreads)
     ) + (Sample(3, False, energy_db=-40.0, suppression_db=20.0),)
     metrics = aggregate(samples, val_loss)
     result = ValidationResult(
@@ -61,9 +64,30 @@ def test_without_the_gate_it_would_have_won(run: Run) -> None:
 
 
 def test_the_difference_to_the_best_is_paired_by_scene(run: Run) -> None:
-    mean, error = select(run, METRIC, GATES).ranking[1].behind_best or (0, 0)
-    assert mean == pytest.approx(0.6)
-    assert error == pytest.approx(0, abs=1e-9)
+    behind = select(run, METRIC, GATES).ranking[1].behind_best
+    assert behind and behind.num_speakers == 3
+    assert behind.mean == pytest.approx(0.6)
+    assert behind.standard_error == pytest.approx(0, abs=1e-9)
+
+
+def test_a_result_that_does_not_say_who_speaks_borrows_it_or_has_no_error(run: Run) -> None:
+    for step in (210, 200):
+        result = read_result(run, step)
+        samples = tuple(replace(sample, speaker=None) for sample in result.samples)
+        write_result(run, result.model_copy(update={"samples": samples}))
+        behind = select(run, METRIC, GATES).ranking[1].behind_best
+        assert behind and math.isnan(behind.standard_error) == (step == 200)
+
+
+def test_a_metric_that_an_older_version_did_not_measure_is_a_reason_and_never_made_up(run: Run) -> None:
+    newer = read_result(run, 230)
+    write_result(run, newer.model_copy(update={"metrics": newer.metrics | {"confusion_rate": 0.1}}))
+    selection = select(run, METRICS["confusion_rate"], [])
+    assert [ranked.step for ranked in selection.ranking] == [230]
+    said = "confusion_rate was not measured by the version that validated it; hifitse validate --run "
+    assert {item.reason for item in selection.excluded} == {f"{said}{run.argument} --from {s}" for s in (200, 210, 220)}
+    bound = [Bound.parse("confusion_rate<=0.2")]
+    assert [ranked.step for ranked in select(run, METRIC, bound).ranking] == [230]
 
 
 def test_a_damaged_winner_is_passed_over(run: Run) -> None:

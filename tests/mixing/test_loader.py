@@ -101,6 +101,48 @@ def test_the_validation_is_in_exact_proportion_and_clean(make_config: MakeConfig
     assert all(batch.reference.abs().amax(dim=1).min() > 0 for batch in batches)
 
 
+def test_a_validation_knows_its_interferers_and_what_its_scenes_are_like(make_config: MakeConfig) -> None:
+    config = make_config(mixing={"noise_probability": 0.5, "rir_probability": 0.0})
+    corpus = load_corpus(config)
+    for batch in validation_batches(config, corpus.held_out):
+        assert batch.interferers is not None and len(batch.facts) == len(batch.indices)
+        for i, facts in enumerate(batch.facts):
+            heard = batch.interferers[i].any(-1)
+            assert heard.sum() == facts.num_interferers and bool(heard[0])
+            assert (facts.sir_db is not None) == bool(batch.present[i])
+            assert 0.3 < facts.reference_seconds <= config.audio.reference_seconds
+            if facts.snr_db is None:
+                speech = batch.target[i] + batch.interferers[i].sum(0)
+                assert torch.allclose(speech, batch.mixture[i], atol=1e-5)
+        assert batch.to("meta").interferers.device.type == "meta"  # type: ignore[union-attr]
+    assert all(b.interferers is None and not b.facts for b in training_batches(config, corpus.train, 0, 2))
+
+
+def test_what_is_for_measuring_comes_from_a_loader_process_as_it_is(make_config: MakeConfig) -> None:
+    here, there = (
+        list(validation_batches(config, load_corpus(config).held_out))
+        for config in (make_config(), make_config(data={"num_workers": 2}))
+    )
+    assert [batch.facts for batch in here] == [batch.facts for batch in there]
+    for ours, theirs in zip(here, there, strict=True):
+        assert ours.interferers is not None and theirs.interferers is not None
+        assert torch.equal(ours.interferers, theirs.interferers)
+
+
+def test_scenes_of_training_speakers_are_fixed_and_of_the_training_pool(make_config: MakeConfig) -> None:
+    sections = {"data": {"split": "speaker", "held_out_fraction": 0.5}, "mixing": {"num_interferers": (1, 1)}}
+    config = make_config(**sections)
+    corpus = load_corpus(config)
+    batches = list(validation_batches(config, corpus.train, of_train_speakers=True))
+    assert [len(batch.indices) for batch in batches] == [4, 1]
+    trained = {speaker.name for speaker in corpus.train.speakers}
+    assert {facts.speaker for batch in batches for facts in batch.facts} <= trained
+    other = list(validation_batches(make_config(seed=3, **sections), corpus.train, of_train_speakers=True))
+    assert torch.equal(batches[0].reference, other[0].reference)
+    none = make_config(validation={"num_train_scenes": 0}, data={"num_workers": 1})
+    assert not list(validation_batches(none, corpus.train, of_train_speakers=True))
+
+
 def test_the_loader_leaves_the_global_generator_alone(make_config: MakeConfig) -> None:
     before = torch.get_rng_state()
     train(make_config(data={"num_workers": 1}))

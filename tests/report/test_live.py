@@ -60,7 +60,7 @@ def test_the_live_table_shows_everything_and_fits(make_display: MakeDisplay, wid
         "3.00 dB",
     ):
         assert part in text, part
-    assert "4/8 scenes" in validating and "scenes" not in text.replace("scenes/s", "")
+    assert "4/12 scenes" in validating and "scenes" not in text.replace("scenes/s", "")
     assert max(len(line) for line in (validating + text).splitlines()) <= width
 
 

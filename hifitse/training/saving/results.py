@@ -74,6 +74,8 @@ class Results:
             self.retry.succeeded()
             # The kind has the name of old, see `hifitse.runs.records`.
             metrics = {"metrics": result.metrics, "raw": result.model_metrics}
+            if result.train_metrics is not None:
+                metrics["train"] = result.train_metrics
             self.rows.append({"kind": "exam", "step": result.step, **metrics})
             del self.waiting[0]
 
