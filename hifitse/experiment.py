@@ -13,10 +13,15 @@ from hifitse.config.schema import Config
 from hifitse.corpus.corpus import Corpus, load_corpus
 from hifitse.corpus.scan import Progress
 from hifitse.distributed.ranks import Ranks, connect
-from hifitse.errors import UsageError
+from hifitse.errors import ConfigError, UsageError
 from hifitse.losses import Objective
 from hifitse.mixing.batch import MicroBatch
-from hifitse.mixing.loader import ALONE, training_batches, validation_batches
+from hifitse.mixing.loader import ALONE, TEST_PURPOSE, measured_batches, training_batches, validation_batches
+
+NO_TEST_SET = (
+    "test: there is no test set; name corpora in test.speech, set data.split: official where yours have one, or hold "
+    "speakers out for it from the start with test: {}"
+)
 
 
 @dataclass(frozen=True)
@@ -81,6 +86,19 @@ class Experiment:
         pool = self.corpus.train if of_train_speakers else self.corpus.held_out
         pinned = self.device.type == "cuda"
         return validation_batches(self.config, pool, self.ranks, of_train_speakers=of_train_speakers, pinned=pinned)
+
+    def test_batches(self) -> Generator[MicroBatch]:
+        """Return the batches of the test: scenes 0, ..., test.num_scenes - 1, validation.batch_size at a time.
+
+        Raises:
+            ConfigError: there is no test set.
+        """
+        if self.corpus.test is None:
+            raise ConfigError(NO_TEST_SET)
+        pool, test, pinned = self.corpus.test, self.config.test_set, self.device.type == "cuda"
+        return measured_batches(
+            self.config, pool, TEST_PURPOSE, test.num_scenes, test.absent_ratio, self.ranks, pinned=pinned
+        )
 
 
 def pick_device(name: str) -> torch.device:

@@ -32,7 +32,7 @@ def scan(
     from hifitse.corpus.sources import find_sources
 
     with progress_bar() as progress:
-        sources = find_sources(settings.data, progress)
+        sources = find_sources(settings, progress)
         rows, totals = stats.corpus_stats(settings, sources), stats.totals(sources)
         try:
             corpus, problem = build_corpus(settings, sources, progress), None
@@ -119,7 +119,7 @@ def pack(
     from hifitse.corpus.sources import find_sources
 
     with progress_bar() as progress:
-        sources = find_sources(settings.data, progress)
+        sources = find_sources(settings, progress)
     for note in sources.notes:
         info(f"note: {note}")
     targets = plan.plan(settings, sources, output)

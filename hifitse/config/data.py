@@ -1,7 +1,7 @@
 """Where recordings come from, how scenes are mixed from them, and how that changes over the training."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
@@ -26,6 +26,15 @@ _Level = Annotated[float, Field(ge=-120, le=0)]
 _Interferers = Annotated[int, Field(ge=1, le=30)]
 _NumInterferers = Annotated[tuple[_Interferers, _Interferers], AfterValidator(ascending)]
 _MOST_CORPORA = 1000
+# All that the first version wrote of a section. Nobody else says all of it, so what has it, and not what came later, is
+# the configuration of a run from before: it keeps its scenes.
+_WRITTEN_DATA = frozenset(
+    "speech noise rir generated_noise simulated_rooms exclude split held_out_fraction num_workers prefetch".split()
+)
+_WRITTEN_MIXING = frozenset(
+    "num_interferers level_db sir_db snr_db noise_probability rir_probability speeds reference_noise reference_dropout "
+    "peak_limit min_target_seconds silence_db".split()
+)
 # The image method keeps every reflection: at this ratio about 3 GB of them.
 _RT60_PER_METER = 0.4
 
@@ -72,6 +81,9 @@ CorpusEntry = Annotated[
 """A path, or ``{path: ..., weight: ...}``."""
 
 
+SamePerson = Annotated[tuple[Text, ...], Field(min_length=1, max_length=1000)]
+
+
 class DataConfig(Section):
     speech: tuple[CorpusEntry, ...] = Field(min_length=1, max_length=_MOST_CORPORA)
     """Speech corpora: folders laid out as <root>/<speaker>/**/<file>, JSONL manifests, or HDF5 files."""
@@ -87,10 +99,16 @@ class DataConfig(Section):
     """File name patterns to leave out (the default skips the second microphone of VCTK)."""
     channel: Annotated[int, Field(ge=0, le=1023)] = 0
     """Which channel of files with several is read, from 0 on; a file with fewer gives its last."""
-    split: Literal["auto", "speaker", "utterance"] = "auto"
-    """What validation holds out: whole speakers, or utterances of every speaker where speakers are too few."""
+    split: Literal["auto", "speaker", "utterance", "official"] = "auto"
+    """What validation holds out: whole speakers, or utterances of every speaker where speakers are too few (auto).
+    official: what folders called train, dev or test, and the column split of manifests, say."""
     held_out_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.05
     """Share of the speakers (or of each speaker's utterances), noise sessions and rooms that only validation hears."""
+    min_held_out_speakers: Annotated[int, Field(ge=0, le=10_000)] = 20
+    """At least so many speakers are held out, but by this no more than a quarter of all."""
+    same_speakers: tuple[SamePerson, ...] | None = Field(default=None, max_length=100_000)
+    """Groups of speakers' names that are one person. null: not known; then equal names in two corpora are different
+    people, and may not be in two of training, validation and test. With a list, [] as well, nobody else is the same."""
     num_workers: Annotated[int, Field(ge=0, le=256)] = 4
     """Loader processes that render scenes; 0 renders in the training process."""
     cache_megabytes: NonNegative = 0
@@ -99,6 +117,36 @@ class DataConfig(Section):
     """Micro-batches that each loader process renders ahead."""
     timeout_seconds: Annotated[float, Field(gt=0, le=86400)] = 300
     """How long a loader process may let the training wait; then it is taken for stuck, and started again once."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _as_it_was_split(cls, values: Any) -> Any:
+        return _as_written_before(values, _WRITTEN_DATA, "min_held_out_speakers", 0)
+
+
+class SceneSet(Section):
+    """Scenes that measure: always the same ones, of voices that the training never hears."""
+
+    speech: tuple[CorpusPath, ...] = Field(default=(), max_length=_MOST_CORPORA)
+    """Speech corpora of its own, laid out as those of data.speech. Empty: what is held out of those."""
+    noise: tuple[CorpusPath, ...] = Field(default=(), max_length=_MOST_CORPORA)
+    """Noise corpora of its own. Empty: what is held out of data.noise."""
+    rir: tuple[CorpusPath, ...] = Field(default=(), max_length=_MOST_CORPORA)
+    """Room impulse responses of its own. Empty: what is held out of data.rir."""
+    num_scenes: Annotated[int, Field(ge=2, le=100_000)] = 400
+    """How many scenes, the same for every checkpoint."""
+    absent_ratio: Annotated[float, Field(gt=0, lt=1)] = 0.2
+    """Share of TA scenes among them, kept exactly."""
+
+    @model_validator(mode="after")
+    def _has_both_kinds(self) -> "SceneSet":
+        num_absent = int(self.num_scenes * self.absent_ratio)
+        if not 0 < num_absent < self.num_scenes:
+            raise ValueError(
+                f"num_scenes {self.num_scenes} at absent_ratio {self.absent_ratio} gives {num_absent} TA scenes; "
+                "TP and TA scenes are needed"
+            )
+        return self
 
 
 class ReferenceNoise(Section):
@@ -142,12 +190,20 @@ class MixingConfig(Section):
     """Noise in the reference, and how it grows over the training."""
     reference_dropout: Fraction = 0.1
     """Share of the TP training scenes whose reference is replaced by digital silence (no reference)."""
+    reference_from: Literal["other_session", "other_recording"] = "other_session"
+    """Where a reference comes from, which is never the target's recording. other_session: another chapter, video or
+    folder of the speaker, where names tell and there is one. other_recording: any other recording."""
     peak_limit: Annotated[float, Field(ge=0.01, le=1)] = 0.95
     """Mixtures that peak above this are scaled down to it, the target with them."""
     min_target_seconds: NonNegative = 0.5
     """A voice is drawn again until it is above silence_db for this long in its segment, in seconds."""
     silence_db: _Level = -60.0
     """Level below which a 20 ms frame of a recording counts as silent, in dB below full scale."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _as_references_were(cls, values: Any) -> Any:
+        return _as_written_before(values, _WRITTEN_MIXING, "reference_from", "other_recording")
 
 
 class Phase(Section):
@@ -163,3 +219,8 @@ class Phase(Section):
     """In this phase, instead of mixing.sir_db, in dB."""
     snr_db: DecibelRange | None = None
     """In this phase, instead of mixing.snr_db, in dB."""
+
+
+def _as_written_before(values: Any, written: frozenset[str], key: str, value: Any) -> Any:
+    """Return a section with what was done before there was `key`, if hifitse wrote the section before that."""
+    return {key: value, **values} if isinstance(values, dict) and written <= values.keys() else values

@@ -9,13 +9,14 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from hifitse.config.data import DataConfig
+from hifitse.config.data import DataConfig, SceneSet
 from hifitse.config.optimizer import as_of_today
 from hifitse.config.parsing.annotations import item_type, list_type, options
 from hifitse.config.parsing.messages import Origins, lines_for
 from hifitse.config.parsing.overrides import apply_override, as_typed
 from hifitse.config.parsing.yaml import MOST_BYTES, KeyPath, read_yaml, write_yaml
 from hifitse.config.schema import Config
+from hifitse.config.section import Section
 from hifitse.errors import ConfigError
 from hifitse.storage import read_bytes, write_text
 
@@ -25,11 +26,14 @@ BUNDLED = Path(__file__).parents[1] / "bundled"
 """What comes with hifitse: ``configs/``, and the recordings of the demo in ``demo_corpus/``."""
 _VARIABLES = {"HIFITSE_DEMO": str(BUNDLED / "demo_corpus")}
 """Variables that paths in a configuration may use besides those of the environment."""
+_HAVE_CORPORA: dict[str, type[Section]] = {"data": DataConfig, "validation": SceneSet, "test": SceneSet}
 _PATH_LISTS = [
-    name
-    for name, field in DataConfig.model_fields.items()
+    (key, name)
+    for key, section in _HAVE_CORPORA.items()
+    for name, field in section.model_fields.items()
     if list_type(field.annotation) and Path in options(item_type(field.annotation, 0))
 ]
+"""Section and key of what names corpora."""
 
 
 def bundled_names() -> list[str]:
@@ -56,8 +60,8 @@ def find_config(path: Path, folder: Path = Path()) -> Path:
 def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     """Return the configuration in a YAML file, with overrides such as ``loss.ta_weight=0.1`` applied in order.
 
-    ``extends: demo`` (a bundled configuration, or a path) fills in what the file does not say. Relative paths in
-    ``data`` start from the folder of the file that they stand in, those in overrides from the working directory; all
+    ``extends: demo`` (a bundled configuration, or a path) fills in what the file does not say. Relative paths of
+    corpora start from the folder of the file that they stand in, those in overrides from the working directory; all
     are absolute in the result, ``~`` and ``${VARIABLE}`` expanded. ``curriculum.tp.until=150`` addresses a phase by
     its name, ``model.kind=compact`` starts from the defaults of that kind if the file has another.
 
@@ -146,10 +150,10 @@ def _merge(base: Data, data: Data, base_origins: Origins, origins: Origins, path
 
 
 def _make_absolute(data: Data, folder: Path, source: str) -> None:
-    section = data.get("data")
-    if not isinstance(section, dict):
-        return
-    for name in _PATH_LISTS:
+    for key, name in _PATH_LISTS:
+        section = data.get(key)
+        if not isinstance(section, dict):
+            continue
         entries = section.get(name)
         if isinstance(entries, str | dict):
             entries = [entries]
@@ -157,7 +161,7 @@ def _make_absolute(data: Data, folder: Path, source: str) -> None:
             try:
                 section[name] = [_absolute(entry, folder) for entry in entries]
             except ConfigError as error:
-                raise ConfigError(f"{source}: data.{name}: {error}") from None
+                raise ConfigError(f"{source}: {key}.{name}: {error}") from None
 
 
 def _absolute(entry: Any, folder: Path) -> Any:

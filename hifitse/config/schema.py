@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from hifitse.config.data import DataConfig, MixingConfig, Phase
+from hifitse.config.data import DataConfig, MixingConfig, Phase, SceneSet
 from hifitse.config.model import ModelConfig, PluginConfig
 from hifitse.config.optimizer import AdamWConfig, OptimizerConfig, as_of_today
 from hifitse.config.policies import HealthConfig, RetentionConfig
@@ -121,26 +121,12 @@ class TrainConfig(Section):
         return self
 
 
-class ValidationConfig(Section):
-    num_scenes: Annotated[int, Field(ge=2, le=100_000)] = 400
-    """Scenes of every validation, the same for every checkpoint."""
-    absent_ratio: Annotated[float, Field(gt=0, lt=1)] = 0.2
-    """Share of TA scenes among them, kept exactly."""
+class ValidationConfig(SceneSet):
     num_train_scenes: Annotated[int, Field(ge=0, le=100_000)] = 50
     """Scenes of training speakers, drawn as those of the validation, that every validation also measures: what the
     model can do with voices it knows. 0: none."""
     batch_size: Count = 4
     """Scenes that are in memory at once."""
-
-    @model_validator(mode="after")
-    def _has_both_kinds(self) -> "ValidationConfig":
-        num_absent = int(self.num_scenes * self.absent_ratio)
-        if not 0 < num_absent < self.num_scenes:
-            raise ValueError(
-                f"num_scenes {self.num_scenes} at absent_ratio {self.absent_ratio} gives {num_absent} TA scenes; "
-                "a validation needs TP and TA scenes"
-            )
-        return self
 
 
 class SelectionConfig(Section):
@@ -170,13 +156,21 @@ class Config(Section):
     train: TrainConfig = TrainConfig()
     """The training loop."""
     validation: ValidationConfig = ValidationConfig()
-    """The fixed scenes on which every checkpoint is measured."""
+    """The fixed scenes on which every checkpoint is measured, and by which the best one is selected."""
+    test: SceneSet | None = None
+    """The fixed scenes that report how good the selected checkpoint is, once, and never select. null: none, unless the
+    official split has some."""
     health: HealthConfig = HealthConfig()
     """The guards, and what they do."""
     selection: SelectionConfig = SelectionConfig()
     """How the best checkpoint is chosen."""
     retention: RetentionConfig = RetentionConfig()
     """Which checkpoints stay on the disk."""
+
+    @property
+    def test_set(self) -> SceneSet:
+        """The scenes of the test, as configured or, where an official split has a test, by default."""
+        return self.test or SceneSet()
 
     @model_validator(mode="after")
     def _phases_ascend(self) -> "Config":

@@ -1,27 +1,41 @@
-"""The corpus: speakers, noises and rooms, once for training and once held out for validation."""
+"""The corpus: speakers, noises and rooms, for training, held out for validation, and perhaps for a test."""
 
 import hashlib
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import groupby
 
 from hifitse.audio.recording import Recording
 from hifitse.config.data import CorpusEntry
 from hifitse.config.schema import Config
 from hifitse.corpus.bandwidth import rate_problems
 from hifitse.corpus.grouping import room_of, session_of
+from hifitse.corpus.people import People
 from hifitse.corpus.sampling import CorpusSampler
 from hifitse.corpus.scan import Progress, scan
+from hifitse.corpus.sets import file_sets, speech_sets
 from hifitse.corpus.simulated_rooms import simulate_rooms
-from hifitse.corpus.sources import Source, Sources, find_sources, note, weights_of
-from hifitse.corpus.split import split_files, split_speech
+from hifitse.corpus.sources import AllSources, Source, find_sources, note, weights_of
+from hifitse.corpus.split import Speech
 
 
 @dataclass(frozen=True, slots=True)
 class Speaker:
-    """A speaker and at least two recordings, sorted by name."""
+    """A speaker and at least two recordings, sorted by name, those of each corpus together."""
 
     name: str
     recordings: tuple[Recording, ...]
+    sessions: tuple[int, ...] = ()
+    """Number of the session that each recording is from, ascending; a reference is from another one than its target.
+    Empty: it is any other recording, since sessions are not known, there is a single one, or they do not matter."""
+
+    def session(self, number: int) -> range:
+        """Return the recordings that are from the session of one of them."""
+        if not self.sessions:
+            return range(number, number + 1)
+        own = self.sessions[number]
+        return range(bisect_left(self.sessions, own), bisect_right(self.sessions, own))
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,97 +68,116 @@ class Pool:
 
 @dataclass(frozen=True, slots=True)
 class Corpus:
-    """Both splits, what a person should know about them, and a digest of what is in them."""
+    """The sets, what a person should know about them, and a digest of what is in them."""
 
     train: Pool
     held_out: Pool
+    """For validation."""
     notes: tuple[str, ...]
     """One line for each thing that was left out or shared."""
     warnings: tuple[str, ...]
     """One line for each thing that will be heard in what is learnt."""
     fingerprint: str
-    """Depends on speakers, names, lengths and rates, not on where the files are."""
+    """Of what training and validation use: depends on speakers, names, lengths and rates, not on where files are."""
+    test: Pool | None = None
+    """None: there is no test set."""
+
+    @property
+    def pools(self) -> dict[str, Pool]:
+        """The sets by name."""
+        return {"train": self.train, "held_out": self.held_out} | ({"test": self.test} if self.test else {})
 
 
 def load_corpus(config: Config, progress: Progress | None = None) -> Corpus:
     """Scan the configured corpora and split them.
 
     Args:
-        config: its sections data, mixing, curriculum and audio are used.
+        config: its sections data, mixing, curriculum, audio, validation and test are used.
         progress: called with (files done, files in all, description) while headers are read.
 
     Raises:
-        ConfigError: a path does not exist, nothing usable is in it, or there are too few speakers.
+        ConfigError: a path does not exist, nothing usable is in it, there are too few speakers, or one is in two sets.
         DataError: a manifest is wrong.
     """
-    return build_corpus(config, find_sources(config.data, progress), progress)
+    return build_corpus(config, find_sources(config, progress), progress)
 
 
-def build_corpus(config: Config, sources: Sources, progress: Progress | None = None) -> Corpus:
-    """Split what was scanned. Weights are for training: validation hears every held-out speaker equally often.
+def build_corpus(config: Config, sources: AllSources, progress: Progress | None = None) -> Corpus:
+    """Split what was scanned. Weights are for training: validation and test hear every speaker equally often.
 
     Raises:
-        ConfigError: there are too few speakers.
+        ConfigError: there are too few speakers, or one is in two sets.
     """
-    data = config.data
-    notes = list(sources.notes)
-    speakers = _speakers(sources.speech, notes)
-    noises, rirs = _files(sources.noise), _files(sources.rir)
-    sessions, rooms = _groups(sources.noise, session_of), _groups(sources.rir, room_of)
-    if not rirs and data.simulated_rooms is not None:
+    data, notes = config.data, list(sources.notes)
+    if not sources.rir and data.simulated_rooms is not None:
         folder = simulate_rooms(data.simulated_rooms, config.audio.sample_rate, progress)
-        rirs = scan(folder, "data.simulated_rooms").recordings
-        rooms = {rir.name: room_of(rir.name) for rir in rirs}
-    split = split_speech(speakers, data.split, data.held_out_fraction, most_interferers(config), notes)
-    train_noises, held_out_noises = split_files(noises, sessions, "noise", data.held_out_fraction, notes)
-    train_rirs, held_out_rirs = split_files(rirs, rooms, "rir", data.held_out_fraction, notes)
-    train_rooms = _as_rooms(train_rirs, rooms)
-    owners = {name: source.entry for source in sources.speech for name in source.speakers}
-    noise_owners, rir_owners = _file_owners(sources.noise), _file_owners(sources.rir)
-    room_owners = {rooms[name]: entry for name, entry in rir_owners.items()}
-    train = Pool(
-        _as_speakers(split.train),
-        train_noises,
-        train_rooms,
-        _sampler(data.speech, sorted(split.train), owners),
-        _sampler(data.noise, [noise.name for noise in train_noises], noise_owners),
-        _sampler(data.rir, [room.name for room in train_rooms], room_owners),
+        simulated = tuple(scan(folder, "data.simulated_rooms").recordings)
+        sources = replace(sources, rir=[Source(folder, folder.name, 0, simulated, {}, ())])
+    people = People(data.same_speakers, [name for source in sources.every("speech") for name in source.speakers])
+    speech = speech_sets(config, sources, people, notes)
+    rooms = _groups(sources.every("rir"), room_of)
+    noises = file_sets(config, sources, "noise", _groups(sources.every("noise"), session_of), notes)
+    rirs = file_sets(config, sources, "rir", rooms, notes)
+    sessions = _sessions(sources, notes) if config.mixing.reference_from == "other_session" else {}
+    pools = {
+        part: Pool(_as_speakers(speech[part], sessions), noises[part], _as_rooms(rirs[part], rooms)) for part in speech
+    }
+    owners = {people.person(name): source.entry for source in sources.speech for name in source.speakers}
+    noise_owners = {noise.name: source.entry for source in sources.noise for noise in source.recordings}
+    room_owners = {rooms[rir]: source.entry for source in sources.rir for rir in source.recordings}
+    train = replace(
+        pools["train"],
+        speaker_sampler=_sampler(data.speech, [speaker.name for speaker in pools["train"].speakers], owners),
+        noise_sampler=_sampler(data.noise, [noise.name for noise in pools["train"].noises], noise_owners),
+        room_sampler=_sampler(data.rir, [room.name for room in pools["train"].rooms], room_owners),
     )
-    speech_notes, warnings = rate_problems(config, [r for s in speakers.values() for r in s], noises, rirs)
+    everybody = _merged(sources.speech, people)
+    noise_files, rir_files = (
+        [r for source in found for r in source.recordings] for found in (sources.noise, sources.rir)
+    )
+    speech_notes, warnings = rate_problems(
+        config, [r for found in everybody.values() for r in found], noise_files, rir_files
+    )
     return Corpus(
         train=train,
-        held_out=Pool(_as_speakers(split.held_out), held_out_noises, _as_rooms(held_out_rirs, rooms)),
+        held_out=pools["validation"],
+        test=pools.get("test"),
         notes=(*notes, *speech_notes),
         warnings=warnings,
-        fingerprint=_fingerprint(speakers, noises, rirs),
+        fingerprint=_fingerprint(sources, everybody, people),
     )
 
 
-def most_interferers(config: Config) -> int:
-    """Return the largest number of interferers that any phase can ask for."""
-    return max((phase.num_interferers or config.mixing.num_interferers)[1] for phase in config.curriculum)
+def _merged(sources: Sequence[Source], people: People) -> Speech:
+    """Return person to recordings, of all that have at least two."""
+    merged: Speech = {}
+    for source in sources:
+        for name, recordings in source.speakers.items():
+            merged.setdefault(people.person(name), []).extend(recordings)
+    return {name: recordings for name, recordings in merged.items() if len(recordings) >= 2}
 
 
-def _speakers(sources: Sequence[Source], notes: list[str]) -> dict[str, list[Recording]]:
-    """Return speaker to recordings, sorted by name, of all that have at least two."""
-    merged = {name: recordings for source in sources for name, recordings in source.speakers.items()}
-    few = sorted(name for name, recordings in merged.items() if len(recordings) < 2)
-    note(notes, "data.speech", "speakers with a single recording left out (the reference must be another one)", few)
-    return {name: merged[name] for name in sorted(merged) if len(merged[name]) >= 2}
+def _sessions(sources: AllSources, notes: list[str]) -> dict[Recording, str]:
+    """Return each recording's session, that of another corpus being another one; tell who has a single session."""
+    single, several = [], False
+    for source in sources.every("speech"):
+        for name, recordings in source.speakers.items():
+            number = len({source.sessions[recording] for recording in recordings})
+            several |= number > 1
+            single += [name] if number == 1 < len(recordings) else []
+    if several:
+        what = (
+            f"{len(single)} speakers have a single chapter, video or folder, so that references share it with targets"
+        )
+        note(notes, "mixing.reference_from", what, sorted(single))
+    every = sources.every("speech")
+    return {found: f"{source.label}/{session}" for source in every for found, session in source.sessions.items()}
 
 
-def _files(sources: Sequence[Source]) -> list[Recording]:
-    return sorted((r for source in sources for r in source.recordings), key=lambda recording: recording.name)
-
-
-def _file_owners(sources: Sequence[Source]) -> dict[str, int]:
-    return {recording.name: source.entry for source in sources for recording in source.recordings}
-
-
-def _groups(sources: Sequence[Source], group_of: Callable[[str], str]) -> dict[str, str]:
-    """Return recording name to room or session; those of different sources are never the same."""
+def _groups(sources: Sequence[Source], group_of: Callable[[str], str]) -> dict[Recording, str]:
+    """Return each recording's room or session; those of different sources are never the same."""
     return {
-        recording.name: source.prefix + group_of(recording.name.removeprefix(source.prefix))
+        recording: source.prefix + group_of(recording.name.removeprefix(source.prefix))
         for source in sources
         for recording in source.recordings
     }
@@ -162,20 +195,34 @@ def _sampler(entries: Sequence[CorpusEntry], names: Sequence[str], owners: Mappi
     return CorpusSampler(tuple(weight for weight, _ in pairs), tuple(positions for _, positions in pairs))
 
 
-def _as_speakers(recordings: dict[str, list[Recording]]) -> tuple[Speaker, ...]:
-    return tuple(Speaker(name, tuple(recordings[name])) for name in sorted(recordings))
+def _as_speakers(speech: Speech, sessions: Mapping[Recording, str]) -> tuple[Speaker, ...]:
+    """Return the speakers, sorted by name; without sessions where they say nothing."""
+    speakers = []
+    for name in sorted(speech):
+        groups = groupby(speech[name], lambda recording: sessions.get(recording, recording.name))
+        numbers = tuple(number for number, (_, found) in enumerate(groups) for _ in found)
+        matters = 0 < numbers[-1] < len(numbers) - 1
+        speakers.append(Speaker(name, tuple(speech[name]), numbers if matters else ()))
+    return tuple(speakers)
 
 
-def _as_rooms(rirs: Iterable[Recording], rooms: Mapping[str, str]) -> tuple[Room, ...]:
+def _as_rooms(rirs: Iterable[Recording], rooms: Mapping[Recording, str]) -> tuple[Room, ...]:
     grouped: dict[str, list[Recording]] = {}
     for rir in rirs:
-        grouped.setdefault(rooms[rir.name], []).append(rir)
+        grouped.setdefault(rooms[rir], []).append(rir)
     return tuple(Room(name, tuple(grouped[name])) for name in sorted(grouped))
 
 
-def _fingerprint(speakers: dict[str, list[Recording]], noises: Iterable[Recording], rirs: Iterable[Recording]) -> str:
-    rows = [("speech", name, recording) for name, recordings in speakers.items() for recording in recordings]
-    rows += [("noise", "", recording) for recording in noises]
-    rows += [("rir", "", recording) for recording in rirs]
+def _fingerprint(sources: AllSources, everybody: Speech, people: People) -> str:
+    of_validation = _merged(sources.validation.speech, people)
+    rows = [("speech", name, recording) for name, recordings in everybody.items() for recording in recordings]
+    rows += [("validation.speech", name, r) for name, recordings in of_validation.items() for r in recordings]
+    for kind, found in (
+        ("noise", sources.noise),
+        ("rir", sources.rir),
+        ("validation.noise", sources.validation.noise),
+        ("validation.rir", sources.validation.rir),
+    ):
+        rows += [(kind, "", recording) for source in found for recording in source.recordings]
     lines = sorted(f"{kind}\t{who}\t{r.name}\t{r.num_frames}\t{r.sample_rate}\n" for kind, who, r in rows)
     return hashlib.blake2b("".join(lines).encode(), digest_size=16).hexdigest()

@@ -14,7 +14,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Annotated, cast
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator
 
 from hifitse.audio import hdf5, hdf5_index
 from hifitse.audio.files import probe_audio
@@ -37,6 +37,8 @@ class Scan:
     recordings: list[Recording] = field(default_factory=list)
     speakers: dict[str, str] = field(default_factory=dict)
     """From a manifest or an HDF5 file: recording name to speaker."""
+    splits: dict[str, str] = field(default_factory=dict)
+    """From a manifest: recording name to what its line says of an official split."""
     problems: list[str] = field(default_factory=list)
     """One line for each recording that was left out, with the reason."""
     notes: list[str] = field(default_factory=list)
@@ -48,7 +50,7 @@ def scan(root: Path, key: str, exclude: Sequence[str] = (), progress: Progress |
 
     Args:
         root: the folder, the ``.jsonl`` or the ``.h5`` file.
-        key: the config key that names it, for messages, e.g. ``data.speech``; it decides the layout of an HDF5 file.
+        key: the config key that names it, for messages, e.g. ``data.speech``; its end says the layout of an HDF5 file.
         exclude: patterns of file names, or of paths relative to the root, to leave out.
         progress: called with how many headers have been read.
 
@@ -61,7 +63,10 @@ def scan(root: Path, key: str, exclude: Sequence[str] = (), progress: Progress |
         paths = {name: name for name in _walk(root, found.problems)}
         _scan_files(found, root, root, paths, exclude, progress)
     elif root.is_file() and root.suffix.lower() == ".jsonl":
-        paths, found.speakers = _manifest(root)
+        lines = _manifest(root)
+        paths = {name: line.path for name, line in lines.items()}
+        found.speakers = {name: line.speaker for name, line in lines.items()}
+        found.splits = {name: line.split for name, line in lines.items() if line.split}
         _scan_files(found, root, root.parent, paths, exclude, progress)
     elif root.is_file() and root.suffix == hdf5.SUFFIX:
         hdf5.require_h5py(f"{key}: {root}")
@@ -100,7 +105,7 @@ def _scan_files(
 
 def _scan_packed(found: Scan, root: Path, key: str, exclude: Sequence[str], progress: Progress | None) -> None:
     """Add what an HDF5 file holds."""
-    layout = cast(hdf5_index.Layout, key.removeprefix("data."))
+    layout = cast(hdf5_index.Layout, key.rpartition(".")[2])
 
     def report(done: int, total: int) -> None:
         if progress is not None:
@@ -178,12 +183,18 @@ class _Line(BaseModel):
     path: Annotated[str, Field(min_length=1)]
     speaker: str = ""
     name: str = ""
+    split: str = ""
+
+    @field_validator("split", mode="before")
+    @classmethod
+    def _or_none(cls, value: object) -> object:
+        """Without data.split: official, it may be anything."""
+        return value if isinstance(value, str) else ""
 
 
-def _manifest(path: Path) -> tuple[dict[str, str], dict[str, str]]:
-    """Return recording name to path, and to speaker ("" where a line names none), in the order of the lines."""
-    paths: dict[str, str] = {}
-    speakers: dict[str, str] = {}
+def _manifest(path: Path) -> dict[str, _Line]:
+    """Return recording name to line, in the order of the lines."""
+    lines: dict[str, _Line] = {}
     for number, text in enumerate(read_bytes(path).splitlines(), start=1):
         if not text.strip():
             continue
@@ -197,10 +208,10 @@ def _manifest(path: Path) -> tuple[dict[str, str], dict[str, str]]:
         name = line.name or line.path
         if not all(map(is_text, (line.path, line.speaker, name))):
             raise DataError(f"{path}:{number}: {name}: has a NUL in it; correct the line")
-        if name in paths:
+        if name in lines:
             raise DataError(f"{path}:{number}: {name} is already listed above; remove one of the two lines")
-        paths[name], speakers[name] = line.path, line.speaker
-    return paths, speakers
+        lines[name] = line
+    return lines
 
 
 _Number = Annotated[int, Field(ge=0, lt=2**63, strict=True)]

@@ -9,8 +9,10 @@ from pathlib import Path
 
 from hifitse.audio import hdf5
 from hifitse.audio.recording import Recording
-from hifitse.config.data import CorpusEntry, DataConfig, WeightedCorpus
-from hifitse.corpus.grouping import is_noise
+from hifitse.config.data import CorpusEntry, WeightedCorpus
+from hifitse.config.schema import Config
+from hifitse.corpus.grouping import SetName, is_noise, utterance_session_of
+from hifitse.corpus.official import NAMES, look_official, official_sets, without_set
 from hifitse.corpus.scan import EXTENSIONS, Progress, Scan, scan
 from hifitse.errors import ConfigError
 from hifitse.storage import is_text
@@ -38,20 +40,40 @@ class Source:
     """One line for each recording that was left out, with the reason."""
     prefix: str = ""
     """What the recordings' names have before them, because there are other sources."""
+    sets: dict[Recording, SetName] = field(default_factory=dict)
+    """Of an official split: the set that a recording is of; what is of none is left out."""
+    sessions: dict[Recording, str] = field(default_factory=dict)
+    """Of speech: the chapter, video or folder that a recording is from."""
+
+    def set_of(self, recording: Recording) -> SetName | None:
+        """Return the set that a recording is given to; None: it is left out."""
+        return self.sets.get(recording) if self.sets else "train"
 
 
 @dataclass(slots=True)
 class Sources:
-    """All that the configuration names."""
+    """All that the configuration names in one of its sections."""
 
     speech: list[Source] = field(default_factory=list)
     noise: list[Source] = field(default_factory=list)
     rir: list[Source] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class AllSources(Sources):
+    """What data names, and what validation and test name on their own."""
+
+    validation: Sources = field(default_factory=Sources)
+    test: Sources = field(default_factory=Sources)
     notes: list[str] = field(default_factory=list)
     """One line for each thing that was left out or assumed."""
 
+    def every(self, kind: str) -> list[Source]:
+        """Return the corpora of a kind, of all sections."""
+        return [source for section in (self, self.validation, self.test) for source in getattr(section, kind)]
 
-def find_sources(data: DataConfig, progress: Progress | None = None) -> Sources:
+
+def find_sources(config: Config, progress: Progress | None = None) -> AllSources:
     """Scan all that the configuration names.
 
     Args:
@@ -61,11 +83,16 @@ def find_sources(data: DataConfig, progress: Progress | None = None) -> Sources:
         ConfigError: a path does not exist, or nothing usable is in it.
         DataError: a manifest is wrong.
     """
-    sources = Sources()
-    sources.speech = _named_apart(_scan_all(data, "speech", sources.notes, progress))
-    for kind in ("noise", "rir"):
-        found = _scan_all(data, kind, sources.notes, progress)
-        setattr(sources, kind, [_prefixed(source) for source in found] if len(found) > 1 else found)
+    sources = AllSources()
+    for section, into in {"data": sources, "validation": sources.validation, "test": sources.test}.items():
+        for kind in ("speech", "noise", "rir"):
+            entries = getattr(getattr(config, section), kind, ())
+            found = _scan_all(entries, f"{section}.{kind}", config, sources.notes, progress)
+            if kind == "speech":
+                found = _named_apart(found, f"{section}.speech", config.data.same_speakers is None, sources.notes)
+            elif len(found) > 1:
+                found = [_prefixed(source) for source in found]
+            setattr(into, kind, found)
     return sources
 
 
@@ -87,9 +114,11 @@ def note(notes: list[str], key: str, what: str, items: Sequence[str]) -> None:
         notes.append(f"{key}: {what}: {', '.join(items[:_NAMED_IN_NOTES])}{more}")
 
 
-def _scan_all(data: DataConfig, kind: str, notes: list[str], progress: Progress | None) -> list[Source]:
-    key = f"data.{kind}"
-    entries: Sequence[CorpusEntry] = getattr(data, kind)
+def _scan_all(
+    entries: Sequence[CorpusEntry], key: str, config: Config, notes: list[str], progress: Progress | None
+) -> list[Source]:
+    section, _, kind = key.partition(".")
+    data, is_official = config.data, section == "data" and config.data.split == "official"
     roots = [(number, root) for number, entry in enumerate(entries) for root in _roots(path_of(entry), key, notes)]
     sources = []
     for (number, root), label in zip(roots, _labels([root for _, root in roots]), strict=True):
@@ -97,17 +126,45 @@ def _scan_all(data: DataConfig, kind: str, notes: list[str], progress: Progress 
         if data.channel:
             found.recordings = [replace(recording, channel=data.channel) for recording in found.recordings]
         if kind == "rir":
-            found.recordings = _responses(root, found.recordings, notes)
+            found.recordings = _responses(root, found.recordings, key, notes)
         notes += [f"{key}: {line}" for line in found.notes]
-        speakers = _by_speaker(root, found, notes) if key == "data.speech" else {}
-        sources.append(Source(root, label, number, tuple(found.recordings), speakers, tuple(found.problems)))
+        sets = official_sets(found, root) if is_official else {}
+        speakers = _by_speaker(root, found, key, notes, is_official=is_official) if kind == "speech" else {}
+        sources.append(
+            Source(
+                path=root,
+                label=label,
+                entry=number,
+                recordings=tuple(found.recordings),
+                speakers=speakers,
+                problems=tuple(found.problems),
+                sets={recording: sets[recording.name] for recording in found.recordings if recording.name in sets},
+                sessions={
+                    recording: utterance_session_of(recording.name, name)
+                    for name, recordings in speakers.items()
+                    for recording in recordings
+                },
+            )
+        )
+        if sets:
+            others = [recording.name for recording in found.recordings if recording.name not in sets]
+            note(notes, key, f"recordings of {root.name} that are of no set left out", others)
+        elif kind == "speech" and (folders := look_official([recording.name for recording in found.recordings])):
+            what = f"folders of {root.name} taken for speakers (data.split: official would take them for sets)"
+            note(notes, key, what, folders)
     problems = [problem for source in sources for problem in source.problems]
     note(notes, key, "unusable files left out", problems)
-    if roots and not any(source.speakers if key == "data.speech" else source.recordings for source in sources):
+    if is_official and kind == "speech" and not any(source.sets for source in sources):
+        where = ", ".join(str(root) for _, root in roots)
+        raise ConfigError(
+            f"data.split: official: {where}: no folder, and no column split of a manifest, is called {NAMES}; use auto "
+            "or name the corpora of validation and test in validation.speech and test.speech"
+        )
+    if roots and not any(source.speakers if kind == "speech" else source.recordings for source in sources):
         where = ", ".join(str(root) for _, root in roots)
         first = f" ({len(problems)} unusable, first: {problems[0]})" if problems else ""
         remedy = "correct the path, or remove the key"
-        if key == "data.speech":
+        if kind == "speech":
             lying = sum(len(source.recordings) for source in sources)
             first += f", but {lying} audio files that belong to no speaker" if lying else ""
             remedy = "give a folder with a folder of .wav, .flac, .ogg or .mp3 files for each speaker, or a manifest"
@@ -115,12 +172,12 @@ def _scan_all(data: DataConfig, kind: str, notes: list[str], progress: Progress 
     return sources
 
 
-def _responses(root: Path, recordings: Sequence[Recording], notes: list[str]) -> list[Recording]:
+def _responses(root: Path, recordings: Sequence[Recording], key: str, notes: list[str]) -> list[Recording]:
     """Leave out what is no impulse response: noises by name, and what is longer than any room reverberates."""
     noises = [recording.name for recording in recordings if is_noise(recording.name)]
     long = [recording.name for recording in recordings if recording.seconds > _LONGEST_RESPONSE_SECONDS]
     for what, names in (("noises", noises), (f"files longer than {_LONGEST_RESPONSE_SECONDS:g} s", long)):
-        note(notes, "data.rir", f"{len(names)} {what} in {root.name} left out, as no impulse responses", names)
+        note(notes, key, f"{len(names)} {what} in {root.name} left out, as no impulse responses", names)
     left_out = {*noises, *long}
     return [recording for recording in recordings if recording.name not in left_out]
 
@@ -151,16 +208,19 @@ def _labels(roots: Sequence[Path]) -> list[str]:
     return labels
 
 
-def _by_speaker(root: Path, found: Scan, notes: list[str]) -> dict[str, list[Recording]]:
+def _by_speaker(
+    root: Path, found: Scan, key: str, notes: list[str], *, is_official: bool
+) -> dict[str, list[Recording]]:
     speakers: dict[str, list[Recording]] = {}
     nameless: list[str] = []
     for recording in found.recordings:
-        name = found.speakers.get(recording.name) or _speaker_of(recording.name, is_folder=root.is_dir())
+        place = without_set(recording.name) if is_official else recording.name
+        name = found.speakers.get(recording.name) or _speaker_of(place, is_folder=root.is_dir())
         if name:
             speakers.setdefault(name, []).append(recording)
         else:
             nameless.append(recording.name)
-    note(notes, "data.speech", f"files of {root.name} without a speaker left out", nameless)
+    note(notes, key, f"files of {root.name} without a speaker left out", nameless)
     return speakers
 
 
@@ -175,9 +235,13 @@ def _speaker_of(name: str, is_folder: bool) -> str:
     return match.group().lower() if match else ""
 
 
-def _named_apart(sources: list[Source]) -> list[Source]:
-    """Put the label before speakers' names that several sources have: they are different people."""
+def _named_apart(sources: list[Source], key: str, is_told: bool, notes: list[str]) -> list[Source]:
+    """Put the label before speakers' names that several sources have: they are different people, unless said."""
     seen = Counter(name for source in sources for name in source.speakers)
+    if is_told:
+        shared = [f"{source.label}/{name}" for source in sources for name in source.speakers if seen[name] > 1]
+        what = "taken for different people, though named alike (data.same_speakers says who is one person)"
+        note(notes, key, what, sorted(shared, key=lambda name: name.partition("/")[2]))
     return [
         replace(
             source,
@@ -193,5 +257,6 @@ def _named_apart(sources: list[Source]) -> list[Source]:
 def _prefixed(source: Source) -> Source:
     """Put the label before the recordings' names, for other sources may have the same."""
     prefix = f"{source.label}/"
-    renamed = (replace(recording, name=prefix + recording.name) for recording in source.recordings)
-    return replace(source, recordings=tuple(renamed), prefix=prefix)
+    renamed = {recording: replace(recording, name=prefix + recording.name) for recording in source.recordings}
+    sets = {renamed[recording]: name for recording, name in source.sets.items()}
+    return replace(source, recordings=tuple(renamed.values()), prefix=prefix, sets=sets)

@@ -1,4 +1,4 @@
-"""What the configured corpora hold, counted: each of them, all of them, and both splits."""
+"""What the configured corpora hold, counted: each of them, all of them, and each set."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from hifitse.audio.recording import Recording
 from hifitse.config.schema import Config
 from hifitse.corpus.corpus import Corpus, Pool
-from hifitse.corpus.sources import Source, Sources, weights_of
+from hifitse.corpus.sources import AllSources, Source, Sources, weights_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,7 +15,7 @@ class CorpusStats:
     """One corpus, or all of a kind."""
 
     kind: str
-    """speech, noise or rir."""
+    """speech, noise or rir; of validation and test, with their name: test.speech."""
     path: str
     """Empty for all of a kind."""
     speakers: int
@@ -31,7 +31,7 @@ class CorpusStats:
 
 @dataclass(frozen=True, slots=True)
 class SplitStats:
-    """What is for training, or held out for validation."""
+    """What is for training, held out for validation, or for a test."""
 
     speakers: int
     recordings: int
@@ -41,25 +41,31 @@ class SplitStats:
     rooms: int
 
 
-def corpus_stats(config: Config, sources: Sources) -> list[CorpusStats]:
+def corpus_stats(config: Config, sources: AllSources) -> list[CorpusStats]:
     """Count each corpus, in the order of the configuration."""
+    kinds = ("speech", "noise", "rir")
     return [
         _holding(kind, str(source.path), [source], None if weights is None else weights[source.entry])
-        for kind in ("speech", "noise", "rir")
+        for kind in kinds
         for weights in [weights_of(getattr(config.data, kind))]
         for source in getattr(sources, kind)
+    ] + [
+        _holding(f"{section}.{kind}", str(source.path), [source], None)
+        for section, own in (("validation", sources.validation), ("test", sources.test))
+        for kind in kinds
+        for source in getattr(own, kind)
     ]
 
 
 def totals(sources: Sources) -> list[CorpusStats]:
-    """Count all corpora of each kind that there is."""
+    """Count all corpora of each kind that data has."""
     kinds = {"speech": sources.speech, "noise": sources.noise, "rir": sources.rir}
     return [_holding(kind, "", found, None) for kind, found in kinds.items() if found]
 
 
 def split_stats(corpus: Corpus) -> dict[str, SplitStats]:
-    """Count both splits."""
-    return {"train": _part(corpus.train), "held_out": _part(corpus.held_out)}
+    """Count each set."""
+    return {name: _part(pool) for name, pool in corpus.pools.items()}
 
 
 def _holding(kind: str, path: str, sources: list[Source], weight: float | None) -> CorpusStats:

@@ -158,6 +158,7 @@ def scenes_digest(experiment: Experiment) -> str:
         "limits": [config.mixing.peak_limit, config.mixing.min_target_seconds, config.mixing.silence_db],
         "corpus": experiment.corpus.fingerprint,
         "voices": [[speaker.name, *(recording.name for recording in speaker.recordings)] for speaker in pool.speakers],
+        **({"sessions": sessions} if any(sessions := [speaker.sessions for speaker in pool.speakers]) else {}),
         "noises": [recording.name for recording in pool.noises],
         "rooms": [[room.name, *(recording.name for recording in room.positions)] for room in pool.rooms],
     }

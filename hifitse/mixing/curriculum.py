@@ -52,10 +52,15 @@ def settings_at(config: Config, step: int) -> SceneSettings:
 
 def validation_settings(config: Config) -> SceneSettings:
     """Return the settings of the validation scenes: those of the last phase, with clean references at speed 1."""
+    return held_out_settings(config, config.validation.absent_ratio)
+
+
+def held_out_settings(config: Config, absent_ratio: float) -> SceneSettings:
+    """Return the settings of scenes that measure: validation and test differ by their share of TA scenes only."""
     return _settings(
         config,
         config.curriculum[-1],
-        absent_ratio=config.validation.absent_ratio,
+        absent_ratio=absent_ratio,
         speeds=(1.0,),
         reference_noise_probability=0.0,
         reference_dropout=0.0,

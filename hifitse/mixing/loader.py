@@ -14,7 +14,7 @@ from hifitse.corpus.corpus import Pool
 from hifitse.distributed.ranks import Ranks
 from hifitse.errors import DataError, HifitseError
 from hifitse.mixing.batch import MicroBatch, SceneFacts, step_indices
-from hifitse.mixing.curriculum import SceneSettings, is_absent, settings_at, validation_settings
+from hifitse.mixing.curriculum import SceneSettings, held_out_settings, is_absent, settings_at
 from hifitse.mixing.fork_server import Failure, Item, Job
 from hifitse.mixing.rendering import Rendered, render_index
 from hifitse.mixing.scenes import Scene
@@ -24,8 +24,9 @@ ALONE = Ranks()
 TRAIN_PURPOSE = "train"
 VALIDATION_PURPOSE = "validation"
 TRAIN_SPEAKERS_PURPOSE = "validation of training speakers"
+TEST_PURPOSE = "test"
 VALIDATION_SEED = 0
-"""Not config.seed: every run is validated on the same scenes."""
+"""Not config.seed: every run is validated, and tested, on the same scenes."""
 
 
 def training_batches(
@@ -50,19 +51,41 @@ def training_batches(
 def validation_batches(
     config: Config, pool: Pool, ranks: Ranks = ALONE, *, of_train_speakers: bool = False, pinned: bool = False
 ) -> Generator[MicroBatch]:
-    """Yield the batches of the validation: scenes 0, ..., validation.num_scenes - 1, whatever the seed.
-
-    Ranks take turns, batch by batch: each batch is the same as in a single process, and so is what comes of it.
+    """Yield the batches of the validation: scenes 0, ..., validation.num_scenes - 1.
 
     Args:
         of_train_speakers: the other fixed scenes, validation.num_train_scenes of the training pool.
 
     Raises:
+        HifitseError, LoaderError: as `measured_batches`.
+    """
+    purpose = TRAIN_SPEAKERS_PURPOSE if of_train_speakers else VALIDATION_PURPOSE
+    num_scenes = num_validation_scenes(config, of_train_speakers)
+    ratio = config.validation.absent_ratio
+    return measured_batches(config, pool, purpose, num_scenes, ratio, ranks, pinned=pinned)
+
+
+def measured_batches(
+    config: Config,
+    pool: Pool,
+    purpose: str,
+    num_scenes: int,
+    absent_ratio: float,
+    ranks: Ranks = ALONE,
+    *,
+    pinned: bool = False,
+) -> Generator[MicroBatch]:
+    """Yield batches of validation.batch_size fixed scenes, 0, ..., num_scenes - 1 of a purpose, whatever the seed.
+
+    Ranks take turns, batch by batch: each batch is the same as in a single process, and so is what comes of it.
+
+    Raises:
         HifitseError: a scene cannot be rendered.
         LoaderError: a loader process died, or is stuck.
     """
-    items = _Items(range(1), range(ranks.rank, num_validation_batches(config, of_train_speakers), ranks.size))
-    return _batches(_ValidationScenes(config, pool, ranks, of_train_speakers), items, config, pinned)
+    num_batches = -(-num_scenes // config.validation.batch_size)
+    scenes = _MeasuredScenes(config, pool, ranks, purpose, num_scenes, absent_ratio)
+    return _batches(scenes, _Items(range(1), range(ranks.rank, num_batches, ranks.size)), config, pinned)
 
 
 def num_validation_batches(config: Config, of_train_speakers: bool = False) -> int:
@@ -128,17 +151,20 @@ class _TrainingScenes(_Scenes):
         return self.config.seed, TRAIN_PURPOSE, settings_at(self.config, step), indices, is_last
 
 
-class _ValidationScenes(_Scenes):
+class _MeasuredScenes(_Scenes):
     is_measured = True
 
-    def __init__(self, config: Config, pool: Pool, ranks: Ranks, of_train_speakers: bool) -> None:
+    def __init__(
+        self, config: Config, pool: Pool, ranks: Ranks, purpose: str, num_scenes: int, absent_ratio: float
+    ) -> None:
         super().__init__(config, pool, ranks)
-        self.purpose = TRAIN_SPEAKERS_PURPOSE if of_train_speakers else VALIDATION_PURPOSE
-        self.indices = range(num_validation_scenes(config, of_train_speakers))
+        self.purpose = purpose
+        self.indices = range(num_scenes)
+        self.settings = held_out_settings(config, absent_ratio)
 
     def scenes_of(self, item: Item) -> tuple[int, str, SceneSettings, range, bool]:
         indices, is_last = _slice(self.indices, item[1], self.config.validation.batch_size)
-        return VALIDATION_SEED, self.purpose, validation_settings(self.config), indices, is_last
+        return VALIDATION_SEED, self.purpose, self.settings, indices, is_last
 
 
 def _interferers(rendered: list[tuple[Scene, Rendered]]) -> torch.Tensor:

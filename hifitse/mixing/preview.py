@@ -89,7 +89,7 @@ def describe(recipe: dict[str, Any]) -> str:
 
 
 def measure_bands(config: Config, corpus: Corpus) -> dict[str, dict[str, BandStats]]:
-    """Return split to kind to where in the model's band the energy of its recordings is.
+    """Return set to kind to where in the model's band the energy of its recordings is.
 
     Raises:
         DataError: a recording cannot be read.
@@ -100,7 +100,7 @@ def measure_bands(config: Config, corpus: Corpus) -> dict[str, dict[str, BandSta
             "noise": pool.noises,
             "rir": pool.rirs,
         }
-        for split, pool in (("train", corpus.train), ("held_out", corpus.held_out))
+        for split, pool in corpus.pools.items()
     }
     return {
         split: {

@@ -194,10 +194,11 @@ def _target(
     audio: AudioConfig,
     present: bool,
 ) -> tuple[Voice, Reference]:
-    """Return two recordings of a speaker at one speed: the target, and the reference."""
+    """Return two recordings of a speaker at one speed: the target, and the reference, from another session if known."""
     speed = settings.speeds[draws.index(len(settings.speeds))]
     number = draws.index(len(speaker.recordings))
-    other = (number + 1 + draws.index(len(speaker.recordings) - 1)) % len(speaker.recordings)
+    same = speaker.session(number)
+    other = (same.stop + draws.index(len(speaker.recordings) - len(same))) % len(speaker.recordings)
     target = _voice(draws, speaker, number, speed, audio.mixture_seconds, rir)
     # A reference is either clean and dry, or has both a room, any room, and noise.
     noisy = 1.0 if draws.chance(settings.reference_noise_probability) else 0.0

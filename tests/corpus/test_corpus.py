@@ -11,6 +11,7 @@ import soundfile as sf
 from hifitse.audio.files import probe_audio, read_audio
 from hifitse.audio.header_cache import cache_folder
 from hifitse.audio.recording import Recording
+from hifitse.config.data import DataConfig
 from hifitse.config.schema import Config
 from hifitse.corpus.corpus import Corpus, Pool, load_corpus
 from hifitse.corpus.split import split_speech
@@ -64,15 +65,21 @@ def test_enough_speakers_are_split_by_speaker(make_config: MakeConfig, tmp_path:
     corpus = load_corpus(make_config(data={"speech": root}))
     train, held_out = speakers_of(corpus.train), speakers_of(corpus.held_out)
     assert not set(train) & set(held_out)
-    assert len(held_out) == 3, "two interferers and a target"
-    assert len(train) == 17
+    assert len(held_out) == 5, "a quarter, since 20 are wanted"
+    assert len(train) == 15
+    assert any("data.min_held_out_speakers: 5 of 20 speakers" in note for note in corpus.notes)
+    few = load_corpus(make_config(data={"speech": root, "min_held_out_speakers": 0}))
+    assert len(few.held_out.speakers) == 3, "two interferers and a target"
+    assert {s.name for s in few.held_out.speakers} < {s.name for s in corpus.held_out.speakers}
     assert load_corpus(make_config(data={"speech": root}, seed=7)) == corpus, "the split is not a matter of the seed"
 
 
 def test_a_new_speaker_moves_few_others() -> None:
+    data = DataConfig(speech=("r",), split="speaker", held_out_fraction=0.1, min_held_out_speakers=0)
+
     def held_out(count: int) -> set[str]:
         speakers = {f"s{n}": [Recording("", "a", 8000, 1), Recording("", "b", 8000, 1)] for n in range(count)}
-        return set(split_speech(speakers, "speaker", 0.1, 2, []).held_out)
+        return set(split_speech(speakers, ["validation"], data, 2, [])["validation"])
 
     for count in range(50, 80):
         assert len(held_out(count) - held_out(count + 1)) <= 1
