@@ -69,6 +69,8 @@ class Experiment:
         shared = {"torch": str(torch.__version__), "device": device, "ranks": self.ranks.size}
         if self.device.type == "cpu":
             shared["train.cpu_threads"] = torch.get_num_threads()
+        if self.config.train.compile:
+            shared["train.compile"] = True
         return shared | {"train.micro_batch_size": self.config.train.micro_batch_size}
 
     def autocast(self) -> contextlib.AbstractContextManager[object]:

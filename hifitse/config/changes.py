@@ -62,6 +62,7 @@ _CLASSES: dict[str, ChangeClass | tuple[ChangeClass, str]] = {
     "train.clip_norm": "matters",
     "train.ema_decay": "matters",
     "train.precision": "matters",
+    "train.compile": "free",
     "train.cpu_threads": "free",
     "train.deterministic": "free",
     "train.save_minutes": "free",

@@ -97,6 +97,8 @@ class TrainConfig(Section):
     """Decay of the EMA weights, per step; they are validated, selected and exported."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Arithmetic of the model; auto: bfloat16 on a GPU, float32 on a CPU. Losses are always float32."""
+    compile: bool = False
+    """Compile the network at the start, a minute or less, for faster steps; a CPU needs a C++ compiler for it."""
     cpu_threads: Annotated[int, Field(ge=1, le=1024)] | None = None
     """Threads of the model on a CPU; null: one for each core. Fewer is faster where other processes use the cores."""
     deterministic: bool = False

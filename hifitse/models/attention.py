@@ -69,7 +69,7 @@ class AttentionModel(nn.Module):
         """
         voice = self.listen(reference)
         spectrum = self.stft(mixture)
-        power = spectrum.abs().square().transpose(1, 2)
+        power = _power(spectrum)
         if self.config.causal:
             level = self.causal_level(power.mean(dim=-1))
         else:
@@ -80,7 +80,7 @@ class AttentionModel(nn.Module):
     def listen(self, reference: Tensor) -> Voice:
         """Return what there is to know of a reference (B, L')."""
         is_there = (reference != 0).any(dim=-1)[:, None]
-        power = self.stft(reference).abs().square().transpose(1, 2)
+        power = _power(self.stft(reference))
         level = reference.float().square().mean(dim=-1).sqrt()[:, None]
         embedding = self.voice(power / (level + _FLOOR)[:, :, None].square())
         embedding = torch.where(is_there, embedding, torch.zeros_like(embedding))
@@ -131,6 +131,11 @@ class AttentionModel(nn.Module):
         """Return (B, T, D) of power spectra (B, T, F): voices differ by their spectra, not by their levels."""
         magnitude = power.sqrt() / (level + _FLOOR)[:, :, None]
         return cast(Tensor, self.input((magnitude + _FLOOR) ** _COMPRESSION - 1))
+
+
+def _power(spectrum: Tensor) -> Tensor:
+    """Return the power (B, T, F) of a spectrum (B, F, T)."""
+    return torch.view_as_real(spectrum).square().sum(dim=-1).transpose(1, 2)
 
 
 class ModulatedNorm(nn.Module):

@@ -71,8 +71,7 @@ class Attention(nn.Module):
             queries = self._rotated(queries, positions[keys.shape[-2] - queries.shape[-2] :])
         if extra is not None:
             keys, values = torch.cat([keys, extra.keys], dim=-2), torch.cat([values, extra.values], dim=-2)
-        read = nn.functional.scaled_dot_product_attention(queries, keys, values, allowed)
-        return cast(Tensor, self.merge(read.transpose(1, 2).flatten(2)))
+        return cast(Tensor, self.merge(_attend(queries, keys, values, allowed).transpose(1, 2).flatten(2)))
 
     def _rotated(self, features: Tensor, positions: Tensor) -> Tensor:
         if self.num_rotary == features.shape[-1]:
@@ -84,6 +83,14 @@ class Attention(nn.Module):
         """Split features among the heads: (B, T, D) to (B, H, T, d)."""
         batch, frames, dim = features.shape
         return features.view(batch, frames, self.num_heads, dim // self.num_heads).transpose(1, 2)
+
+
+def _attend(queries: Tensor, keys: Tensor, values: Tensor, allowed: Tensor | None) -> Tensor:
+    if queries.device.type != "cpu":
+        return nn.functional.scaled_dot_product_attention(queries, keys, values, allowed)
+    # In bfloat16 the backward pass of torch's kernel for CPUs takes three times as long as in float32.
+    with torch.autocast("cpu", enabled=False):
+        return nn.functional.scaled_dot_product_attention(queries.float(), keys.float(), values.float(), allowed)
 
 
 class SwiGlu(nn.Module):
@@ -100,11 +107,13 @@ class SwiGlu(nn.Module):
         return cast(Tensor, self.down(nn.functional.silu(self.gate(features)) * self.up(features)))
 
 
-def window_mask(num_queries: int, num_keys: int, back: int, ahead: int, device: torch.device) -> Tensor:
+def window_mask(num_queries: int, num_keys: int, back: int, ahead: int, device: torch.device) -> Tensor | None:
     """Return which query may read which key, bool (T, T'): up to ``back`` frames before it and ``ahead`` behind.
 
-    The queries are the last ones of the keys.
+    The queries are the last ones of the keys. None: all may read all.
     """
+    if back >= num_keys - 1 and ahead >= num_queries - 1:
+        return None
     keys = torch.arange(num_keys, device=device)
     distance = keys[None, :] - keys[num_keys - num_queries :, None]
     return (distance >= -back) & (distance <= ahead)

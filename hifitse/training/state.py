@@ -1,7 +1,11 @@
 """What a training consists of at a step: model weights, EMA weights, optimizer; and its checkpoint form."""
 
 import copy
+import logging
+import warnings
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -10,7 +14,7 @@ from hifitse.checkpoint.file import Checkpoint, Header
 from hifitse.checkpoint.weights import load_weights, require_state
 from hifitse.config.files import to_data
 from hifitse.config.schema import Config
-from hifitse.errors import ConfigError
+from hifitse.errors import ConfigError, HifitseError
 from hifitse.experiment import Experiment
 from hifitse.models.build import build_model
 from hifitse.optimizer import Optimizer, build_optimizer
@@ -25,6 +29,8 @@ class TrainState:
     model: nn.Module
     ema: nn.Module
     optimizer: Optimizer
+    forward: Callable[[Tensor, Tensor], Tensor]
+    """The model as the steps call it: itself, or compiled."""
     step: int = 0
     """Completed steps."""
     optimizer_reset_step: int = 0
@@ -47,7 +53,29 @@ def new_state(config: Config, device: torch.device) -> TrainState:
     # Copied before the move: each module then lays out its own LSTM weights for cuDNN.
     ema = copy.deepcopy(model).eval().requires_grad_(False).to(device)
     model.train().to(device)
-    return TrainState(model, ema, build_optimizer(model, config.train))
+    forward = _compiled(model) if config.train.compile else model
+    return TrainState(model, ema, build_optimizer(model, config.train), forward)
+
+
+def _compiled(model: nn.Module) -> Callable[[Tensor, Tensor], Tensor]:
+    from torch._dynamo.exc import TorchDynamoException  # takes a second
+
+    # A graph for each shape: with one for all, the numbers of a step would depend on which shapes came before it.
+    compiled = torch.compile(model, dynamic=False)
+    # It says so of the transforms' spectra, which it leaves to torch; and that there is no GPU.
+    warnings.filterwarnings("ignore", message="Torchinductor does not support code generation for complex")
+    logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
+
+    def forward(mixture: Tensor, reference: Tensor) -> Tensor:
+        try:
+            return cast(Tensor, compiled(mixture, reference))
+        except TorchDynamoException as error:
+            raise HifitseError(
+                f"train.compile: the network cannot be compiled ({str(error).splitlines()[0]}); "
+                "on a CPU that needs a C++ compiler (g++), on a GPU Triton; or set train.compile=false"
+            ) from error
+
+    return forward
 
 
 def to_tensors(state: TrainState) -> dict[str, Tensor]:

@@ -62,7 +62,7 @@ def train_step(state: TrainState, micro_batches: Iterable[MicroBatch], experimen
             assert batch.step == state.step, "the batches are those of the step"
             batch = batch.to(experiment.device)
             with experiment.autocast():
-                estimate = state.model(batch.mixture, batch.reference)
+                estimate = state.forward(batch.mixture, batch.reference)
             parts = objective.sums(estimate, batch.target, batch.mixture, batch.present, has_absent)
             objective.loss(parts, counts, has_absent).backward()  # type: ignore[no-untyped-call]
             for name, value in (parts | _levels(estimate.detach(), batch)).items():

@@ -1,5 +1,8 @@
 """A run that was interrupted anywhere, any number of times, equals one that was not: to the bit."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -32,6 +35,26 @@ def test_interruptions_change_nothing(cli: Cli, tmp_path: Path, num_workers: int
 @pytest.mark.parametrize("network", NETWORKS)
 def test_nor_do_they_with_muon_and_the_other_networks(cli: Cli, tmp_path: Path, network: str) -> None:
     require_exact(cli, tmp_path, [3, 8], NETWORKS[network], MUON)
+
+
+@pytest.mark.filterwarnings("ignore:.*script_method.*deprecated:DeprecationWarning")
+def test_nor_do_they_with_a_compiled_network_which_learns_what_the_plain_one_does(cli: Cli, tmp_path: Path) -> None:
+    require_exact(cli, tmp_path / "compiled", [5], NETWORKS["attention"], "train.compile=true")
+    plain = Run(tmp_path / "plain")
+    assert cli("train", "--config", TINY, "--run", plain.path, "--set", NETWORKS["attention"]).code == 0
+    compiled = Run(tmp_path / "compiled" / "straight")
+    losses, others = ([row.get("loss") for row in read_metrics(run) if row.get("loss")] for run in (compiled, plain))
+    assert losses == pytest.approx(others, rel=1e-3)
+
+
+def test_a_network_that_cannot_be_compiled_is_told_with_the_remedy(tmp_path: Path) -> None:
+    without_compiler = {"CXX": "/nonexistent/g++", "TORCHINDUCTOR_CACHE_DIR": str(tmp_path)}
+    command = [sys.executable, "-m", "hifitse", "train", "--config", TINY, "--run", tmp_path / "run"]
+    settings = ["--set", NETWORKS["attention"], "--set", "train.compile=true"]
+    done = subprocess.run([*command, *settings], env=os.environ | without_compiler, capture_output=True, text=True)
+    assert done.returncode == 1
+    last = done.stderr.strip().splitlines()[-1]
+    assert last.startswith("error: train.compile: the network cannot be compiled") and "g++" in last
 
 
 def require_exact(cli: Cli, tmp_path: Path, interruptions: list[int], *overrides: str) -> None:
