@@ -34,7 +34,7 @@ from hifitse.config.schema import Config
 from hifitse.evaluation.validation import scenes_digest, validate
 from hifitse.experiment import Experiment
 from hifitse.mixing.batch import MicroBatch, step_indices
-from hifitse.mixing.curriculum import is_absent, phase_at, settings_at, validation_settings
+from hifitse.mixing.curriculum import absent_ratio_at, is_absent, settings_at, validation_settings
 from hifitse.mixing.loader import TRAIN_PURPOSE, VALIDATION_PURPOSE, VALIDATION_SEED
 from hifitse.mixing.rendering import render_index
 from hifitse.models.build import num_parameters
@@ -86,7 +86,7 @@ class BankExperiment(Experiment):
         orders = [_Order(self.config.seed, len(scenes)) for scenes in (self.bank.present, self.bank.absent)]
         for step in range(start_step, stop_step):
             indices = step_indices(step, self.config.train.batch_size)
-            ratio = phase_at(self.config, step).absent_ratio
+            ratio = absent_ratio_at(self.config, step)
             absent = [is_absent(index, ratio) for index in indices]
             rows = [
                 self.bank.absent[orders[1][index]] if is_ta else self.bank.present[orders[0][index]]
@@ -179,7 +179,8 @@ def planned(config: Config, base: Config, total: int, step: int) -> Config:
         until = None if phase.until is None else max(1, min(round(phase.until * stretch), total - 1))
         if until is not None and old.until is not None and old.until <= step:
             until = min(until, old.until)
-        curriculum.append(phase.model_copy(update={"until": until}))
+        ramp = round(phase.absent_ramp_steps * stretch)
+        curriculum.append(phase.model_copy(update={"until": until, "absent_ramp_steps": ramp}))
     warm_up = max(1, min(round(WARM_UP_SHARE * total), total - 1))
     train = config.train.model_copy(update={"total_steps": total, "warmup_steps": warm_up})
     return config.model_copy(update={"curriculum": tuple(curriculum), "train": train})

@@ -52,6 +52,11 @@ def energy_loss(estimate: Tensor, *, target_db: float, eps: float = ENERGY_EPS) 
     return torch.relu(energy_db(estimate, eps) - target_db)
 
 
+def suppression_loss(estimate: Tensor, mixture: Tensor, *, suppression_db: float, eps: float = ENERGY_EPS) -> Tensor:
+    """Return max(0, E - E_mixture + suppression_db), energies in dB: (B,). Every scene asks for the same."""
+    return torch.relu(energy_db(estimate, eps) - energy_db(mixture, eps) + suppression_db)
+
+
 def relative_energy_loss(estimate: Tensor, mixture: Tensor, *, floor: float, eps: float = ENERGY_EPS) -> Tensor:
     """Return 10 log10(1 + mean(est^2) / (floor mean(mix^2))), smooth and never negative: (B,)."""
     reference_energy = floor * mixture.square().mean(-1) + eps * floor
@@ -130,6 +135,8 @@ class Objective:
         match absent.kind:
             case "hinge":
                 return energy_loss(estimate, target_db=absent.target_db)
+            case "suppression":
+                return suppression_loss(estimate, mixture, suppression_db=absent.suppression_db)
             case "relative":
                 return relative_energy_loss(estimate, mixture, floor=absent.relative_floor)
             case "raw_db":

@@ -9,7 +9,16 @@ from hypothesis import strategies as st
 from torchmetrics.functional.audio import scale_invariant_signal_distortion_ratio
 
 from hifitse.config.schema import AbsentLoss, LossConfig
-from hifitse.losses import Counts, Objective, amplitude_loss, energy_loss, phase_loss, relative_energy_loss, si_sdr
+from hifitse.losses import (
+    Counts,
+    Objective,
+    amplitude_loss,
+    energy_loss,
+    phase_loss,
+    relative_energy_loss,
+    si_sdr,
+    suppression_loss,
+)
 
 
 def at_level(db: float, length: int = 8000, seed: int = 0) -> torch.Tensor:
@@ -64,11 +73,21 @@ def test_every_term_has_a_finite_gradient_at_exact_silence() -> None:
         lambda e: amplitude_loss(e, target),
         lambda e: phase_loss(e, target),
         lambda e: energy_loss(e, target_db=-30),
+        lambda e: suppression_loss(e, target, suppression_db=20),
         lambda e: relative_energy_loss(e, target, floor=0.01),
     ):
         estimate = torch.zeros_like(target, requires_grad=True)
         term(estimate).sum().backward()
         assert torch.isfinite(estimate.grad).all()
+
+
+def test_the_suppression_term_asks_the_same_of_loud_and_quiet_mixtures() -> None:
+    for level_db in (-10, -30):
+        mixture = at_level(level_db)
+        terms = [
+            suppression_loss(gain * mixture, mixture, suppression_db=20).item() for gain in (1, 0.316228, 0.1, 0.01)
+        ]
+        assert terms == pytest.approx([20, 10, 0, 0], abs=0.05)
 
 
 def test_the_relative_term_is_3_db_at_its_floor_and_never_negative() -> None:
@@ -99,7 +118,7 @@ def objective(**changes: float) -> Objective:
     return Objective(LossConfig(**changes))
 
 
-@pytest.mark.parametrize("kind", ["hinge", "relative", "raw_db"])
+@pytest.mark.parametrize("kind", ["hinge", "suppression", "relative", "raw_db"])
 def test_the_loss_is_the_formula(kind: str) -> None:
     estimate, target, mixture, present = batch()
     config = LossConfig(
@@ -110,6 +129,7 @@ def test_the_loss_is_the_formula(kind: str) -> None:
     tp, ta = present, ~present
     absent = {
         "hinge": energy_loss(estimate[ta], target_db=-30),
+        "suppression": suppression_loss(estimate[ta], mixture[ta], suppression_db=config.absent.suppression_db),
         "relative": relative_energy_loss(estimate[ta], mixture[ta], floor=config.absent.relative_floor),
         "raw_db": 10 * torch.log10(estimate[ta].square().mean(-1) + 1e-8),
     }[kind]

@@ -110,6 +110,8 @@ def _silent_energy(config: AbsentLoss, mixture_energy: Tensor) -> Tensor:
     match config.kind:
         case "hinge":
             return torch.full_like(mixture_energy, 10 ** (config.target_db / 10))
+        case "suppression":
+            return mixture_energy * 10 ** (-config.suppression_db / 10)
         case "relative":
             return config.relative_floor * mixture_energy
         case "raw_db":

@@ -140,7 +140,7 @@ def pay_for_silence(objective: Objective, scenes: MicroBatch, silent_enough: Ten
     if last > MAX_REST * weight:
         message = (
             f"every 10 dB of suppression lowers the loss by {last:.2g}: this objective pays for silence; use "
-            "loss.absent.kind hinge or relative"
+            "loss.absent.kind suppression, hinge or relative"
         )
         return Finding(topic, "fail", message, figures)
     if rest > MAX_REST * weight:

@@ -104,7 +104,7 @@ def _absent_not_negative(results: list[StepResult]) -> Check:
     lowest, step = min(heard)
     detail = f"over {len(heard)} steps with TA scenes"
     if lowest < 0:
-        detail = f"at step {step}: loss.absent.kind pays for silence; use hinge or relative"
+        detail = f"at step {step}: loss.absent.kind pays for silence; use suppression, hinge or relative"
     return Check("the TA loss is never below 0", lowest >= 0, lowest, 0, detail)
 
 

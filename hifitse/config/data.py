@@ -213,12 +213,20 @@ class Phase(Section):
     """Step at which the phase ends (steps below it belong to it); the last phase has none."""
     absent_ratio: Annotated[float, Field(ge=0, lt=1)]
     """Share of the scenes without the target speaker; they are spread evenly over the steps."""
+    absent_ramp_steps: Step = 0
+    """Steps over which that share rises from that of the phase before; 0: it is there at once."""
     num_interferers: _NumInterferers | None = None
     """In this phase, instead of mixing.num_interferers."""
     sir_db: DecibelRange | None = None
     """In this phase, instead of mixing.sir_db, in dB."""
     snr_db: DecibelRange | None = None
     """In this phase, instead of mixing.snr_db, in dB."""
+
+    @model_validator(mode="after")
+    def _ramps_to_something(self) -> "Phase":
+        if self.absent_ramp_steps and not self.absent_ratio:
+            raise ValueError(f"phase {self.name}: absent_ramp_steps needs an absent_ratio above 0 to rise to")
+        return self
 
 
 def _as_written_before(values: Any, written: frozenset[str], key: str, value: Any) -> Any:

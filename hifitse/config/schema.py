@@ -45,11 +45,14 @@ class AudioConfig(Section):
 
 
 class AbsentLoss(Section):
-    kind: Literal["hinge", "relative", "raw_db"] = "hinge"
-    """hinge: max(0, E - target_db). relative: energy over the mixture's, smooth. raw_db: E itself, which
-    pays for silence without end; only for reproducing that failure."""
+    kind: Literal["hinge", "suppression", "relative", "raw_db"] = "hinge"
+    """hinge: max(0, E - target_db). suppression: a hinge, too, suppression_db below the mixture, so that every scene
+    asks for the same. relative: energy over the mixture's, smooth. raw_db: E itself, which pays for silence without
+    end; only for reproducing that failure."""
     target_db: Decibels = -30.0
     """hinge: level of the estimate that is silent enough, in dB below full scale."""
+    suppression_db: Annotated[float, Field(gt=0, le=200)] = 20.0
+    """suppression: how far below its mixture an estimate is silent enough, in dB."""
     relative_floor: Annotated[float, Field(ge=1e-12, le=1000)] = 0.01
     """relative: estimate energy over mixture energy at which the term is 3 dB (0.01 is -20 dB)."""
 

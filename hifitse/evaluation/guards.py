@@ -154,10 +154,10 @@ def _bound(guard: Guard, config: Config) -> Bound | None:
         return Bound(metric, False, guard.above)
     if guard.below_target is not None:
         absent = config.loss.absent
-        if absent.kind == "relative":
-            # Its target is a level below the mixture: the one at which it costs 3 dB.
-            target_suppression = -10 * math.log10(absent.relative_floor)
-            return Bound(METRICS["ta_suppression_db"], False, target_suppression + guard.below_target)
+        # The target of these is a level below the mixture; of relative the one at which it costs 3 dB.
+        suppression = {"suppression": absent.suppression_db, "relative": -10 * math.log10(absent.relative_floor)}
+        if absent.kind in suppression:
+            return Bound(METRICS["ta_suppression_db"], False, suppression[absent.kind] + guard.below_target)
         return Bound(metric, True, absent.target_db - guard.below_target)
     return None
 

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from hifitse.config.schema import Config
 from hifitse.losses import Counts
-from hifitse.mixing.curriculum import num_absent, phase_at
+from hifitse.mixing.curriculum import absent_ratio_at, num_absent
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def step_indices(step: int, batch_size: int) -> range:
 def step_counts(config: Config, step: int) -> Counts:
     """Return how many TP and TA scenes a step has, over all its micro-batches; nothing is rendered."""
     indices = step_indices(step, config.train.batch_size)
-    absent = num_absent(indices.start, indices.stop, phase_at(config, step).absent_ratio)
+    absent = num_absent(indices.start, indices.stop, absent_ratio_at(config, step))
     return Counts(num_present=len(indices) - absent, num_absent=absent)
 
 

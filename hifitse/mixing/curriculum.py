@@ -34,6 +34,19 @@ def phase_at(config: Config, step: int) -> Phase:
     return next(phase for phase in config.curriculum if phase.until is None or step < phase.until)
 
 
+def absent_ratio_at(config: Config, step: int) -> float:
+    """Return the share of TA scenes in a training step."""
+    start, before = 0, 0.0
+    for phase in config.curriculum:
+        if phase.until is not None and phase.until <= step:
+            start, before = phase.until, phase.absent_ratio
+            continue
+        if step - start >= phase.absent_ramp_steps:
+            return phase.absent_ratio
+        return before + (phase.absent_ratio - before) * (step - start + 1) / (phase.absent_ramp_steps + 1)
+    raise AssertionError("the last phase has no end")
+
+
 def settings_at(config: Config, step: int) -> SceneSettings:
     """Return the mixing settings of a training step."""
     noise = config.mixing.reference_noise
@@ -43,7 +56,7 @@ def settings_at(config: Config, step: int) -> SceneSettings:
     return _settings(
         config,
         phase,
-        absent_ratio=phase.absent_ratio,
+        absent_ratio=absent_ratio_at(config, step),
         speeds=config.mixing.speeds,
         reference_noise_probability=ramp * noise.probability,
         reference_dropout=config.mixing.reference_dropout,

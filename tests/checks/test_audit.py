@@ -100,6 +100,8 @@ def found(result: Audit, topic: str) -> Any:
         ({"amplitude_weight": 3.8}, "pass"),
         ({}, "pass"),
         ({"absent": {"kind": "relative"}}, "pass"),
+        ({"absent": {"kind": "suppression"}}, "pass"),
+        ({"absent": {"kind": "suppression"}, "amplitude_weight": 0}, "warn"),
         ({"absent": {"kind": "relative", "relative_floor": 1e-6}}, "pass"),
         ({"ta_weight": 0}, "pass"),
         ({"ta_weight": 0, "amplitude_weight": 0, "phase_weight": 0}, "warn"),
@@ -128,7 +130,7 @@ def test_silence_beyond_the_target_level_earns_nothing_or_fades_out() -> None:
     assert relative["earned_by_10_db_20_db_below"] < 0.02 * relative["earned_by_10_db"] + 1e-3
 
 
-@pytest.mark.parametrize("kind", ["hinge", "relative"])
+@pytest.mark.parametrize("kind", ["hinge", "suppression", "relative"])
 def test_the_weight_that_the_audit_asks_for_is_enough_and_less_is_not(kind: str) -> None:
     def level(amplitude_weight: float) -> Any:
         loss = {"ta_weight": 0.2, "absent": {"kind": kind}, "amplitude_weight": amplitude_weight}
@@ -244,6 +246,8 @@ def lowest_db(loss: LossConfig) -> float:
     curves, absent = swept(), loss.absent
     if absent.kind == "relative":
         term = 10 * torch.log10(1 + curves["energy"] / (absent.relative_floor * curves["mixture_energy"]))
+    elif absent.kind == "suppression":
+        term = (10 * torch.log10(curves["energy"] / curves["mixture_energy"]) + absent.suppression_db).clamp(min=0)
     else:
         term = 10 * torch.log10(curves["energy"] + 1e-8)
         term = (term - absent.target_db).clamp(min=0) if absent.kind == "hinge" else term
@@ -263,8 +267,9 @@ losses = st.builds(
     phase_weight=st.just(0.0) | st.floats(0.01, 20),
     absent=st.fixed_dictionaries(
         {
-            "kind": st.sampled_from(["hinge", "hinge", "relative", "relative", "raw_db"]),
+            "kind": st.sampled_from(["hinge", "hinge", "suppression", "relative", "relative", "raw_db"]),
             "target_db": st.floats(-100, 0),
+            "suppression_db": st.floats(5, 40),
             "relative_floor": st.floats(1e-5, 10),
         }
     ),

@@ -108,8 +108,9 @@ def test_too_low_a_ta_energy_is_reported_but_bars_nothing(config: Config) -> Non
     assert {bound.metric.name for bound in gate(config)} == {"rms_ratio"}
 
 
-def test_the_target_of_a_relative_objective_is_relative(config: Config) -> None:
-    absent = config.loss.absent.model_copy(update={"kind": "relative", "relative_floor": 0.01})
+@pytest.mark.parametrize("kind", ["relative", "suppression"])
+def test_the_target_of_a_relative_objective_is_relative(config: Config, kind: str) -> None:
+    absent = config.loss.absent.model_copy(update={"kind": kind, "relative_floor": 0.01, "suppression_db": 20.0})
     config = config.model_copy(update={"loss": config.loss.model_copy(update={"absent": absent})})
     quiet = [reading(210_000, ta_energy_db=-70.0, ta_suppression_db=25.9)]
     quieter = [reading(210_000, ta_energy_db=-70.0, ta_suppression_db=26.1)]

@@ -6,7 +6,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hifitse.config.schema import Config
-from hifitse.mixing.curriculum import is_absent, num_absent, phase_at, settings_at, validation_settings
+from hifitse.mixing.batch import step_counts, step_indices
+from hifitse.mixing.curriculum import (
+    absent_ratio_at,
+    is_absent,
+    num_absent,
+    phase_at,
+    settings_at,
+    validation_settings,
+)
 
 RATIOS = st.floats(0, 0.999)
 
@@ -15,6 +23,21 @@ def test_a_phase_ends_before_its_until(make_config: Callable[..., Config]) -> No
     config = make_config()
     assert [phase_at(config, step).name for step in (0, 1, 2, 10**6)] == ["tp", "tp", "tp_ta", "tp_ta"]
     assert [settings_at(config, step).absent_ratio for step in (1, 2)] == [0, 0.3]
+
+
+def test_the_share_of_ta_scenes_rises_from_that_of_the_phase_before(make_config: Callable[..., Config]) -> None:
+    config = make_config(
+        curriculum=[
+            {"name": "tp", "until": 10, "absent_ratio": 0.1},
+            {"name": "tp_ta", "absent_ratio": 0.3, "absent_ramp_steps": 3},
+        ]
+    )
+    ratios = [absent_ratio_at(config, step) for step in (0, 9, 10, 11, 12, 13, 1000)]
+    assert ratios == pytest.approx([0.1, 0.1, 0.15, 0.2, 0.25, 0.3, 0.3])
+    for step in range(20):
+        indices = step_indices(step, config.train.batch_size)
+        absent = sum(is_absent(index, settings_at(config, step).absent_ratio) for index in indices)
+        assert step_counts(config, step).num_absent == absent
 
 
 def test_a_phase_overrides_the_mixing_and_validation_follows_the_last_phase(

@@ -60,7 +60,7 @@ KINDS = "expected 'grid', 'compact', 'attention', 'band_attention' or 'package.m
         (
             "  ta_weight: 0.2",
             "  absent:\n    kind: hing",
-            "12: loss.absent.kind: expected 'hinge', 'relative' or 'raw_db'",
+            "12: loss.absent.kind: expected 'hinge', 'suppression', 'relative' or 'raw_db'",
         ),
         ("absent_ratio: 0.2", "absent_ratio: x", "7: curriculum[1].absent_ratio: expected a number, got 'x'"),
         ("name: tp_ta", "name: TP", "6: curriculum[1].name: must be lower-case letters, digits, '-' and '_', got 'TP'"),
