@@ -16,6 +16,7 @@ COMMANDS = {
     "resume": "Continue a run from its newest checkpoint or from an older one.",
     "validate": "Measure a checkpoint on the fixed validation scenes.",
     "select-best": "Rank the validated checkpoints of a run and point `best` at the winner.",
+    "diagnose": "Say why a run goes wrong: the causes that its records speak for, and the remedies.",
     "extract": "Extract the reference speaker's voice from a mixture.",
     "export": "Write a model into one file, for use on any machine.",
     "import": "Start a run from a checkpoint of the original HiFi-TSE script.",

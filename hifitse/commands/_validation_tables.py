@@ -11,7 +11,7 @@ from hifitse.evaluation.summary import Group, MetricSummary
 from hifitse.metrics import METRICS
 
 _NUM_SPEAKERS_SHOWN = 5
-_FIRST_COLUMN = 19
+_FIRST_COLUMN = 17
 _GROUP_TITLES = {
     "speaker": "worst speakers",
     "num_interferers": "interferers",

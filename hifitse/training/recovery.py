@@ -6,6 +6,8 @@ from hifitse.checkpoint.file import Checkpoint, save_checkpoint
 from hifitse.config.policies import HealthConfig, NonFiniteGuard, SpikeGuard
 from hifitse.config.schema import Config
 from hifitse.errors import StoppedError
+from hifitse.evaluation.diagnosis.causes import diagnose, in_short
+from hifitse.evaluation.diagnosis.evidence import Finding, gather
 from hifitse.evaluation.guards import Alarm, StepMetrics, judge, newest_healthy, read_history
 from hifitse.evaluation.validation import scenes_digest
 from hifitse.experiment import Experiment
@@ -76,6 +78,8 @@ def recover(alarm: Alarm, state: TrainState, experiment: Experiment, run: Run, e
         StoppedError: the guard stops the run, or going back is not possible any more; says how to go on.
     """
     config = experiment.config
+    evidence = gather(run, config, experiment.corpus)
+    findings = diagnose(evidence) if evidence else []
     healthy = newest_healthy(run, config, read_history(run, scenes_digest(experiment), state.step - 1))
     reason = alarm.message
     if alarm.action == "rollback":
@@ -84,13 +88,19 @@ def recover(alarm: Alarm, state: TrainState, experiment: Experiment, run: Run, e
         elif state.num_rollbacks >= config.health.max_rollbacks:
             reason += f"; health.max_rollbacks {config.health.max_rollbacks} reached"
         else:
-            return _roll_back(alarm, state, healthy, experiment, run, events)
-    events.record("stopped", state.step, reason, guard=alarm.guard)
-    raise StoppedError(_how_to_go_on(alarm.guard, reason, state, healthy, run))
+            return _roll_back(alarm, state, healthy, experiment, run, events, findings)
+    events.record("stopped", state.step, reason, guard=alarm.guard, causes=[finding.cause for finding in findings])
+    raise StoppedError(_how_to_go_on(alarm.guard, reason, state, healthy, run, findings))
 
 
 def _roll_back(
-    alarm: Alarm, state: TrainState, healthy: Checkpoint, experiment: Experiment, run: Run, events: EventLog
+    alarm: Alarm,
+    state: TrainState,
+    healthy: Checkpoint,
+    experiment: Experiment,
+    run: Run,
+    events: EventLog,
+    findings: list[Finding],
 ) -> Path:
     config, step = experiment.config, healthy.header.step
     restored = from_checkpoint(healthy, config, experiment.device, reset_optimizer=True)
@@ -109,15 +119,19 @@ def _roll_back(
         state.step,
         f"back to step {step} because of guard {alarm.guard} (rollback {restored.num_rollbacks} of "
         f"{config.health.max_rollbacks}): fresh optimizer, learning rate times {restored.learning_rate_factor:g}; "
-        f"what came after it is in {folder}",
+        f"what came after it is in {folder}. {in_short(findings, run.argument)}".rstrip(),
         guard=alarm.guard,
+        causes=[finding.cause for finding in findings],
         to_step=step,
     )
     return path
 
 
-def _how_to_go_on(guard: str, reason: str, state: TrainState, healthy: Checkpoint | None, run: Run) -> str:
+def _how_to_go_on(
+    guard: str, reason: str, state: TrainState, healthy: Checkpoint | None, run: Run, findings: list[Finding]
+) -> str:
     text = f"stopped by guard {guard}: {reason}. The state of step {state.step} is saved. "
+    text += in_short(findings, run.argument)
     resume = f"hifitse resume --run {run.argument}"
     if healthy is not None:
         text += (
