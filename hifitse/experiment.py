@@ -13,15 +13,10 @@ from hifitse.config.schema import Config
 from hifitse.corpus.corpus import Corpus, load_corpus
 from hifitse.corpus.scan import Progress
 from hifitse.distributed.ranks import Ranks, connect
-from hifitse.errors import ConfigError, UsageError
+from hifitse.errors import UsageError
 from hifitse.losses import Objective
 from hifitse.mixing.batch import MicroBatch
 from hifitse.mixing.loader import ALONE, TEST_PURPOSE, measured_batches, training_batches, validation_batches
-
-NO_TEST_SET = (
-    "test: there is no test set; name corpora in test.speech, set data.split: official where yours have one, or hold "
-    "speakers out for it from the start with test: {}"
-)
 
 
 @dataclass(frozen=True)
@@ -95,9 +90,7 @@ class Experiment:
         Raises:
             ConfigError: there is no test set.
         """
-        if self.corpus.test is None:
-            raise ConfigError(NO_TEST_SET)
-        pool, test, pinned = self.corpus.test, self.config.test_set, self.device.type == "cuda"
+        pool, test, pinned = self.corpus.require_test(), self.config.test_set, self.device.type == "cuda"
         return measured_batches(
             self.config, pool, TEST_PURPOSE, test.num_scenes, test.absent_ratio, self.ranks, pinned=pinned
         )

@@ -48,6 +48,14 @@ def fill_group(group: h5py.Group, paths: list[Path]) -> None:
     group["filenames"] = [path.name for path in paths]
 
 
+def make_strangers(root: Path) -> Path:
+    """Make a speech corpus of the bundled speakers under other names."""
+    root.mkdir()
+    for folder in SPEECH.iterdir():
+        (root / f"stranger_{folder.name}").symlink_to(folder)
+    return root
+
+
 def append_rows(path: Path, *rows: dict[str, object]) -> None:
     """Append rows to a log, as a run that goes on would."""
     append_bytes(path, json_lines(rows).encode())

@@ -7,6 +7,7 @@ from rich.table import Table
 
 from hifitse.console import cell, out, print_line
 from hifitse.corpus.bandwidth import BandStats
+from hifitse.corpus.corpus import SET_NAMES
 from hifitse.corpus.stats import CorpusStats, SplitStats
 from hifitse.metrics import MAIN_METRICS
 
@@ -51,7 +52,7 @@ def corpus_table(rows: Sequence[CorpusStats], totals: Sequence[CorpusStats]) -> 
         table.add_row(
             row.kind,
             cell(Path(row.path).name) if row.path else "[bold]in all[/]",
-            str(row.speakers) if row.kind == "speech" else "",
+            str(row.speakers) if row.kind.endswith("speech") else "",
             str(row.recordings),
             f"{row.hours:,.2f}",
             " ".join(f"{rate / 1000:g}" for rate in row.sample_rates),
@@ -67,27 +68,27 @@ def corpus_table(rows: Sequence[CorpusStats], totals: Sequence[CorpusStats]) -> 
 
 
 def split_table(parts: Mapping[str, SplitStats]) -> None:
-    """Print what is for training and what is held out."""
-    table = new_table("split")
+    """Print what is for training, for validation and for a test."""
+    table = new_table("set")
     for column in ("speakers", "recordings", "hours", "noises", "rooms", "positions"):
         table.add_column(column, justify="right")
     for name, part in parts.items():
         figures = (part.speakers, part.recordings, f"{part.hours:,.2f}", part.noises, part.rooms, part.rirs)
-        table.add_row(name.replace("_", " "), *map(str, figures))
+        table.add_row(SET_NAMES[name], *map(str, figures))
     out.print()
     out.print(table)
 
 
 def band_table(bands: Mapping[str, Mapping[str, BandStats]]) -> None:
-    """Print how much of the energy of each split's recordings is in the upper parts of the model's band."""
+    """Print how much of the energy of each set's recordings is in the upper parts of the model's band."""
     edges = next((list(stats.share_above_db) for kinds in bands.values() for stats in kinds.values()), [])
-    table = new_table("split", "kind", "measured")
+    table = new_table("set", "kind", "measured")
     for edge in edges:
         table.add_column(f"above {edge / 1000:.3g} kHz", justify="right", no_wrap=True)
     for split, kinds in bands.items():
         for kind, stats in kinds.items():
             shares = (f"{share:.0f} dB" for share in stats.share_above_db.values())
-            table.add_row(split.replace("_", " "), kind, str(stats.recordings), *shares)
+            table.add_row(SET_NAMES[split], kind, str(stats.recordings), *shares)
     out.print()
     print_line("share of the energy in the upper parts of the model's band")
     out.print(table)

@@ -13,7 +13,7 @@ from hifitse.commands._setup import build_experiment, progress_bar, resolve
 from hifitse.config.parsing.yaml import write_yaml
 from hifitse.config.section import MAX_STEP
 from hifitse.console import duration, info, print_json, print_line, print_text, warn
-from hifitse.errors import ConfigError
+from hifitse.errors import ConfigError, UsageError
 
 app = new_app("Count, listen to and convert what the model hears.")
 
@@ -24,7 +24,7 @@ _NUM_LEFT_OUT_SHOWN = 5
 def scan(
     config: ConfigOption = None, run: RunOption = None, overrides: SetOption = None, json: JsonOption = False
 ) -> None:
-    """Count speakers, recordings and hours of each corpus and of both splits, and name broken files."""
+    """Count speakers, recordings and hours of each corpus and of each set, and name broken files."""
     settings, _ = resolve(config, run, overrides)
     from hifitse.commands._tables import corpus_table, split_table
     from hifitse.corpus import stats
@@ -71,19 +71,22 @@ def preview(
             help="Scenes of this training step (default: of validation).",
         ),
     ] = None,
+    test: Annotated[bool, typer.Option("--test", help="Scenes of the test set.")] = False,
     config: ConfigOption = None,
     run: RunOption = None,
     overrides: SetOption = None,
     json: JsonOption = False,
 ) -> None:
     """Render scenes to WAV files, each with its recipe: mixture, reference and target. Say how loud all is in them, and
-    how much of the model's band the recordings of both splits hold."""
+    how much of the model's band the recordings of each set hold."""
+    if test and step is not None:
+        raise UsageError("--test, --step: name one of them")
     settings, _ = resolve(config, run, overrides)
     from hifitse.commands._tables import band_table
     from hifitse.mixing.preview import describe, empty_bands, measure_bands, write_scenes
 
     experiment = build_experiment(settings, "cpu")
-    scenes = write_scenes(settings, experiment.corpus, output, number, step)
+    scenes = write_scenes(settings, experiment.corpus, output, number, "test" if test else step)
     bands = measure_bands(settings, experiment.corpus)
     if json:
         measured = {split: {kind: asdict(stats) for kind, stats in kinds.items()} for split, kinds in bands.items()}
@@ -144,4 +147,4 @@ def pack(
         print_json(summary)
         return
     info("packed and verified; to use it, put these lines into the configuration:")
-    print_text(write_yaml({"data": summary["data"]}))
+    print_text(write_yaml({key: summary[key] for key in ("data", "validation", "test") if key in summary}))

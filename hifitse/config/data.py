@@ -125,7 +125,7 @@ class DataConfig(Section):
 
 
 class SceneSet(Section):
-    """Scenes that measure: always the same ones, of voices that the training never hears."""
+    """Scenes that measure: always the same ones, of recordings that the training never hears."""
 
     speech: tuple[CorpusPath, ...] = Field(default=(), max_length=_MOST_CORPORA)
     """Speech corpora of its own, laid out as those of data.speech. Empty: what is held out of those."""

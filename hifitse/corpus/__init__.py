@@ -1,1 +1,1 @@
-"""Configured folders become pools of speakers, noises and rooms, for training and for validation."""
+"""Configured folders become pools of speakers, noises and rooms, for training, validation and test."""

@@ -18,6 +18,10 @@ from hifitse.corpus.sets import file_sets, speech_sets
 from hifitse.corpus.simulated_rooms import simulate_rooms
 from hifitse.corpus.sources import AllSources, Source, find_sources, note, weights_of
 from hifitse.corpus.split import Speech
+from hifitse.errors import ConfigError
+
+SET_NAMES = {"train": "train", "held_out": "validation", "test": "test"}
+"""Key of a set to what it is called."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +69,14 @@ class Pool:
         """The impulse responses of all rooms."""
         return tuple(position for room in self.rooms for position in room.positions)
 
+    @property
+    def fingerprint(self) -> str:
+        """Depends on speakers, names, lengths and rates, not on where the files are."""
+        rows = [("speech", speaker.name, r) for speaker in self.speakers for r in speaker.recordings]
+        rows += [("noise", "", recording) for recording in self.noises]
+        rows += [("rir", "", recording) for recording in self.rirs]
+        return _digest(rows)
+
 
 @dataclass(frozen=True, slots=True)
 class Corpus:
@@ -84,8 +96,21 @@ class Corpus:
 
     @property
     def pools(self) -> dict[str, Pool]:
-        """The sets by name."""
+        """The sets by their keys."""
         return {"train": self.train, "held_out": self.held_out} | ({"test": self.test} if self.test else {})
+
+    def require_test(self) -> Pool:
+        """Return the test set.
+
+        Raises:
+            ConfigError: there is none.
+        """
+        if self.test is None:
+            raise ConfigError(
+                "test: there is no test set; name corpora in test.speech, set data.split: official where yours have "
+                "one, or hold speakers out for it from the start with test: {}"
+            )
+        return self.test
 
 
 def load_corpus(config: Config, progress: Progress | None = None) -> Corpus:
@@ -122,29 +147,33 @@ def build_corpus(config: Config, sources: AllSources, progress: Progress | None 
     pools = {
         part: Pool(_as_speakers(speech[part], sessions), noises[part], _as_rooms(rirs[part], rooms)) for part in speech
     }
-    owners = {people.person(name): source.entry for source in sources.speech for name in source.speakers}
-    noise_owners = {noise.name: source.entry for source in sources.noise for noise in source.recordings}
-    room_owners = {rooms[rir]: source.entry for source in sources.rir for rir in source.recordings}
-    train = replace(
-        pools["train"],
-        speaker_sampler=_sampler(data.speech, [speaker.name for speaker in pools["train"].speakers], owners),
-        noise_sampler=_sampler(data.noise, [noise.name for noise in pools["train"].noises], noise_owners),
-        room_sampler=_sampler(data.rir, [room.name for room in pools["train"].rooms], room_owners),
-    )
     everybody = _merged(sources.speech, people)
-    noise_files, rir_files = (
-        [r for source in found for r in source.recordings] for found in (sources.noise, sources.rir)
-    )
     speech_notes, warnings = rate_problems(
-        config, [r for found in everybody.values() for r in found], noise_files, rir_files
+        config,
+        [recording for recordings in everybody.values() for recording in recordings],
+        [recording for source in sources.noise for recording in source.recordings],
+        [recording for source in sources.rir for recording in source.recordings],
     )
     return Corpus(
-        train=train,
+        train=_weighted(pools["train"], config, sources, people, rooms),
         held_out=pools["validation"],
         test=pools.get("test"),
         notes=(*notes, *speech_notes),
         warnings=warnings,
         fingerprint=_fingerprint(sources, everybody, people),
+    )
+
+
+def _weighted(pool: Pool, config: Config, sources: AllSources, people: People, rooms: Mapping[Recording, str]) -> Pool:
+    """Return the training pool with the weights of its corpora."""
+    speakers = {people.person(name): source.entry for source in sources.speech for name in source.speakers}
+    noises = {noise.name: source.entry for source in sources.noise for noise in source.recordings}
+    entries_of_rooms = {rooms[rir]: source.entry for source in sources.rir for rir in source.recordings}
+    return replace(
+        pool,
+        speaker_sampler=_sampler(config.data.speech, [speaker.name for speaker in pool.speakers], speakers),
+        noise_sampler=_sampler(config.data.noise, [noise.name for noise in pool.noises], noises),
+        room_sampler=_sampler(config.data.rir, [room.name for room in pool.rooms], entries_of_rooms),
     )
 
 
@@ -224,5 +253,10 @@ def _fingerprint(sources: AllSources, everybody: Speech, people: People) -> str:
         ("validation.rir", sources.validation.rir),
     ):
         rows += [(kind, "", recording) for source in found for recording in source.recordings]
+    return _digest(rows)
+
+
+def _digest(rows: Iterable[tuple[str, str, Recording]]) -> str:
+    """Return a digest of recordings, each with its kind and the speaker."""
     lines = sorted(f"{kind}\t{who}\t{r.name}\t{r.num_frames}\t{r.sample_rate}\n" for kind, who, r in rows)
     return hashlib.blake2b("".join(lines).encode(), digest_size=16).hexdigest()

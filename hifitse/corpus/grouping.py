@@ -71,9 +71,10 @@ def utterance_session_of(name: str, speaker: str) -> str:
 
     Args:
         name: of the recording, relative to its root.
-        speaker: as its corpus has it.
+        speaker: whose folder it is in, perhaps with a corpus before it: ``vctk/p225``.
     """
     *folders, file = name.split("/")
+    speaker = speaker.rpartition("/")[2]
     if speaker in folders:
         own = len(folders) - folders[::-1].index(speaker)
         while len(folders) > own and _CHANNEL_FOLDER.fullmatch(folders[-1]):

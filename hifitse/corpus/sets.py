@@ -28,8 +28,9 @@ def speech_sets(config: Config, sources: AllSources, people: People, notes: list
     people.require_disjoint({name: [pair[:2] for pair in found] for name, found in members.items()})
     sets = {name: _merged(found, name, people, notes) for name, found in members.items() if found}
     held_out = [name for name in _HELD_OUT if name not in sets and (name == "validation" or config.test is not None)]
-    for name in sets.keys() - {"train"}:
-        require_enough(sets[name], f"{name}.speech", interferers)
+    for name in _HELD_OUT:
+        if name in sets:
+            require_enough(sets[name], f"{name}.speech", interferers)
     return sets | split_speech(sets.get("train", {}), held_out, config.data, interferers, notes)
 
 

@@ -16,7 +16,7 @@ from hifitse.experiment import Experiment
 from hifitse.losses import Counts, term_means
 from hifitse.metrics import Sample, aggregate, measure
 from hifitse.mixing.batch import MicroBatch
-from hifitse.mixing.curriculum import validation_settings
+from hifitse.mixing.curriculum import held_out_settings
 from hifitse.mixing.loader import num_validation_batches, num_validation_scenes
 from hifitse.mixing.rendering import RECIPE_VERSION
 from hifitse.runs.checkpoint_ref import owns
@@ -145,18 +145,24 @@ def keep_result(result: ValidationResult, checkpoint: Checkpoint, experiment: Ex
     return True
 
 
-def scenes_digest(experiment: Experiment) -> str:
-    """Return a digest of everything that decides what the validation scenes sound like."""
-    config, pool = experiment.config, experiment.corpus.held_out
+def scenes_digest(experiment: Experiment, of_test: bool = False) -> str:
+    """Return a digest of everything that decides what the scenes of the validation, or of the test, sound like.
+
+    Raises:
+        ConfigError: there is no test set.
+    """
+    config, corpus = experiment.config, experiment.corpus
+    pool = corpus.require_test() if of_test else corpus.held_out
+    scenes = config.test_set if of_test else config.validation
     recipe = {
         "version": RECIPE_VERSION,
         "channel": config.data.channel,
         "target": config.mixing.target,
         "audio": config.audio.model_dump(),
-        "num_scenes": config.validation.num_scenes,
-        "settings": asdict(validation_settings(config)),
+        "num_scenes": scenes.num_scenes,
+        "settings": asdict(held_out_settings(config, scenes.absent_ratio)),
         "limits": [config.mixing.peak_limit, config.mixing.min_target_seconds, config.mixing.silence_db],
-        "corpus": experiment.corpus.fingerprint,
+        "corpus": pool.fingerprint if of_test else corpus.fingerprint,
         "voices": [[speaker.name, *(recording.name for recording in speaker.recordings)] for speaker in pool.speakers],
         **({"sessions": sessions} if any(sessions := [speaker.sessions for speaker in pool.speakers]) else {}),
         "noises": [recording.name for recording in pool.noises],

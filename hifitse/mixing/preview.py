@@ -3,7 +3,7 @@
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -11,37 +11,42 @@ from hifitse.audio.files import write_audio
 from hifitse.audio.levels import active_level, decibels, rms
 from hifitse.config.schema import Config
 from hifitse.corpus.bandwidth import BandStats, band_stats, empty_band
-from hifitse.corpus.corpus import Corpus
+from hifitse.corpus.corpus import SET_NAMES, Corpus
 from hifitse.mixing.batch import step_indices
-from hifitse.mixing.curriculum import settings_at, validation_settings
-from hifitse.mixing.loader import TRAIN_PURPOSE, VALIDATION_PURPOSE, VALIDATION_SEED
+from hifitse.mixing.curriculum import held_out_settings, settings_at, validation_settings
+from hifitse.mixing.loader import TEST_PURPOSE, TRAIN_PURPOSE, VALIDATION_PURPOSE, VALIDATION_SEED
 from hifitse.mixing.rendering import Rendered, render_index
 from hifitse.mixing.scenes import Scene
 
 
-def write_scenes(config: Config, corpus: Corpus, folder: Path, number: int, step: int | None) -> list[dict[str, Any]]:
+def write_scenes(
+    config: Config, corpus: Corpus, folder: Path, number: int, step: int | Literal["test"] | None
+) -> list[dict[str, Any]]:
     """Render scenes into ``folder/scene_NNNNN/``: mixture, reference and target, and the recipe as JSON.
 
     Args:
         number: how many scenes.
-        step: the scenes from the first one of this training step on; None: those of the validation.
+        step: the scenes from the first one of this training step on; test: those of the test; None: of the validation.
 
     Returns:
         The recipes, each with its folder and its measured levels.
 
     Raises:
+        ConfigError: there is no test set.
         DataError: a recording cannot be read, or a file cannot be written.
     """
+    first, seed = 0, VALIDATION_SEED
     if step is None:
-        first, seed, purpose, pool = 0, VALIDATION_SEED, VALIDATION_PURPOSE, corpus.held_out
+        purpose, pool, fixed = VALIDATION_PURPOSE, corpus.held_out, validation_settings(config)
+    elif step == "test":
+        purpose, pool = TEST_PURPOSE, corpus.require_test()
+        fixed = held_out_settings(config, config.test_set.absent_ratio)
     else:
-        first = step_indices(step, config.train.batch_size).start
-        seed, purpose, pool = config.seed, TRAIN_PURPOSE, corpus.train
+        first, seed = step_indices(step, config.train.batch_size).start, config.seed
+        purpose, pool, fixed = TRAIN_PURPOSE, corpus.train, None
     recipes = []
     for index in range(first, first + number):
-        settings = (
-            validation_settings(config) if step is None else settings_at(config, index // config.train.batch_size)
-        )
+        settings = fixed or settings_at(config, index // config.train.batch_size)
         scene, rendered = render_index(seed, purpose, index, settings, pool, config.audio, config.mixing)
         target = folder / f"scene_{index:05d}"
         target.mkdir(parents=True, exist_ok=True)
@@ -115,7 +120,7 @@ def measure_bands(config: Config, corpus: Corpus) -> dict[str, dict[str, BandSta
 def empty_bands(bands: dict[str, dict[str, BandStats]]) -> list[str]:
     """Return a line for each kind of recordings that mostly hold nothing in the upper part of the band."""
     return [
-        f"data.{kind}, {split.replace('_', ' ')}: {stats.empty_above[edge]} of {stats.recordings} measured recordings "
+        f"data.{kind}, {SET_NAMES[split]}: {stats.empty_above[edge]} of {stats.recordings} measured recordings "
         f"hold nothing above {edge / 1000:.3g} kHz, whatever their sample rate"
         for split, kinds in bands.items()
         for kind, stats in kinds.items()

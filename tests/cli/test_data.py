@@ -79,7 +79,7 @@ def test_a_scan_counts_everything_and_names_what_is_broken(
     outcome = cli("data", "scan", "--config", TINY, "--set", corpora)
     table, broken = outcome.out.split("broken: ", 1)
     assert all(len(line) <= 80 for line in table.splitlines())
-    assert "in all" in table and "held out" in broken
+    assert "in all" in table and "validation" in broken
     assert "broken_4.wav" in broken and "broken_5.wav" not in broken and "2 more" in broken
 
 
@@ -160,6 +160,41 @@ def test_at_another_rate_the_same_is_said_by_the_same_speakers(cli: Cli, tmp_pat
         difference = np.abs(packed_heard.mixture - heard.mixture).max()
         compared += difference < 2e-3
     assert compared >= 3
+
+
+def test_a_pack_keeps_official_sets_and_corpora_of_validation_and_test(cli: Cli, tmp_path: Path) -> None:
+    for number, path in enumerate(sorted(SPEECH.glob("*/*.flac"))):
+        speaker = f"{number % 16:02}"
+        place = ("train", "train", "dev", "extra")[number % 4]
+        link = tmp_path / "corpus" / place / speaker / f"{number % 3}" / f"{number}.flac"
+        if place == "extra":
+            link = tmp_path / "own" / speaker / f"{number}.flac"
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(path)
+    overrides = ["audio.sample_rate=16000", f"data.speech={tmp_path}/corpus", "data.split=official"]
+    overrides.append(f"test.speech={tmp_path}/own")
+    settings = [text for override in overrides for text in ("--set", override)]
+    outcome = cli("data", "pack", "--config", TINY, "-o", tmp_path / "out", *settings)
+    assert outcome.code == 0, outcome.err
+    (tmp_path / "packed.yaml").write_text(f"extends: {TINY}\n{outcome.out}")
+    before = load_corpus(load_config(TINY, overrides))
+    packed = load_corpus(load_config(tmp_path / "packed.yaml", ["audio.sample_rate=16000", "data.split=official"]))
+    assert before.test and packed.test and before.test.fingerprint == packed.test.fingerprint
+    assert before.fingerprint == packed.fingerprint
+    voices = [
+        [
+            [(s.name, s.sessions, [r.name for r in s.recordings]) for s in pool.speakers]
+            for pool in corpus.pools.values()
+        ]
+        for corpus in (before, packed)
+    ]
+    assert voices[0] == voices[1] and any(sessions for _, sessions, _ in voices[0][0])
+
+    found = json.loads(cli("data", "scan", "--config", TINY, *settings, "--json").out)
+    assert {name: part["speakers"] for name, part in found["split"].items()} == {"train": 8, "held_out": 4, "test": 4}
+    assert found["corpora"][-1]["kind"] == "test.speech" and found["corpora"][-1]["speakers"] == 4
+    shown = [line.split()[:2] for line in cli("data", "scan", "--config", TINY, *settings).out.splitlines()]
+    assert [["train", "8"], ["validation", "4"], ["test", "4"]] == shown[-3:]
 
 
 def wavs(folder: Path) -> dict[Path, int]:

@@ -7,7 +7,7 @@ import numpy as np
 import soundfile as sf
 
 from hifitse.runs.run import Run
-from tests.helpers import TINY, Cli
+from tests.helpers import TINY, Cli, make_strangers
 
 AT_48_KHZ = ("--set", "audio.sample_rate=48000")
 
@@ -16,7 +16,7 @@ def test_a_preview_shows_levels_rooms_and_bands(cli: Cli, tmp_path: Path) -> Non
     outcome = cli("data", "preview", "--config", TINY, *AT_48_KHZ, "-n", 2, "-o", tmp_path / "a")
     assert outcome.code == 0, outcome.err
     assert "scene_00000: " in outcome.out and "SIR" in outcome.out and "SNR" in outcome.out and "peak" in outcome.out
-    assert "room " in outcome.out and "above 16 kHz" in outcome.out and "held out" in outcome.out
+    assert "room " in outcome.out and "above 16 kHz" in outcome.out and "validation" in outcome.out
     assert "measured recordings hold nothing above 8 kHz" in " ".join(outcome.err.split())
     outcome = cli("data", "preview", "--config", TINY, *AT_48_KHZ, "-n", 2, "-o", tmp_path / "b", "--json")
     first, _ = json.loads(outcome.out)
@@ -27,6 +27,18 @@ def test_a_preview_shows_levels_rooms_and_bands(cli: Cli, tmp_path: Path) -> Non
     assert first["levels"] == recipe["levels"] and len(first["levels"]["sir_db"]) == len(first["interferers"])
     assert set(first["bands"]) == {"train", "held_out"}
     assert first["bands"]["train"]["rir"]["empty_above"] == {"8000": 2, "12000": 2, "16000": 2}
+
+
+def test_a_preview_of_the_test(cli: Cli, tmp_path: Path) -> None:
+    own = ("--set", f"test.speech={make_strangers(tmp_path / 'strangers')}")
+    outcome = cli("data", "preview", "--config", TINY, *own, "--test", "-n", 2, "-o", tmp_path / "a", "--json")
+    first, _ = json.loads(outcome.out)
+    assert set(first["bands"]) == {"train", "held_out", "test"}
+    validation = json.loads(cli("data", "preview", "--config", TINY, "-n", 1, "-o", tmp_path / "b", "--json").out)[0]
+    assert first["target"] != validation["target"]
+    outcome = cli("data", "preview", "--config", TINY, "--test", "-n", 1, "-o", tmp_path / "c")
+    assert outcome.code == 2 and "test: there is no test set; name corpora in test.speech" in outcome.err
+    assert cli("data", "preview", "--config", TINY, "--test", "--step", 3, "-o", tmp_path / "c").code == 2
 
 
 def test_what_a_low_rate_takes_away_is_a_warning_of_every_command_before_a_training(cli: Cli, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from typing import Any
 from hifitse.config.schema import Config
 from hifitse.corpus.packing.recording import Job, is_done, pack
 from hifitse.corpus.scan import EXTENSIONS
-from hifitse.corpus.sources import Source, Sources, weights_of
+from hifitse.corpus.sources import AllSources, Source, weights_of
 from hifitse.errors import UsageError
 from hifitse.storage import locked, remove_leftovers, write_json, write_text
 
@@ -31,6 +31,8 @@ _SECONDS_TO_ESTIMATE = 5.0
 class Target:
     """A corpus that is to be packed."""
 
+    section: str
+    """data, validation or test."""
     kind: str
     """speech, noise or rir."""
     source: Source
@@ -39,24 +41,30 @@ class Target:
     jobs: tuple[Job, ...]
 
 
-def plan(config: Config, sources: Sources, folder: Path) -> list[Target]:
+def plan(config: Config, sources: AllSources, folder: Path) -> list[Target]:
     """Decide what goes where: ``speech/vctk/p225/p225_001.wav``, listed in ``speech/vctk.jsonl``.
+
+    What validation and test name is in folders of their names: ``test/speech/ears.jsonl``.
 
     Raises:
         UsageError: the folder is inside a corpus that is to be packed, or one of them is inside the folder.
     """
     targets = []
-    for kind in ("speech", "noise", "rir"):
-        found: list[Source] = getattr(sources, kind)
-        weights = weights_of(getattr(config.data, kind))
-        for source in found:
-            here, there = folder.resolve(), source.path.resolve()
-            if here.is_relative_to(there) or there.is_relative_to(here):
-                raise UsageError(f"-o {folder}: {source.path} is to be packed; choose a folder that is apart from it")
-            manifest = folder / kind / f"{source.label}.jsonl"
-            jobs = _jobs(source, manifest.with_suffix(""), config.audio.sample_rate, kind == "rir")
-            weight = None if weights is None else weights[source.entry] * _share_of_entry(source, found)
-            targets.append(Target(kind, source, weight, manifest, jobs))
+    for section, named in {"data": sources, "validation": sources.validation, "test": sources.test}.items():
+        for kind in ("speech", "noise", "rir"):
+            found: list[Source] = getattr(named, kind)
+            weights = weights_of(getattr(config.data, kind)) if section == "data" else None
+            place = folder / kind if section == "data" else folder / section / kind
+            for source in found:
+                here, there = folder.resolve(), source.path.resolve()
+                if here.is_relative_to(there) or there.is_relative_to(here):
+                    raise UsageError(
+                        f"-o {folder}: {source.path} is to be packed; choose a folder that is apart from it"
+                    )
+                manifest = place / f"{source.label}.jsonl"
+                jobs = _jobs(source, manifest.with_suffix(""), config.audio.sample_rate, kind == "rir")
+                weight = None if weights is None else weights[source.entry] * _share_of_entry(source, found)
+                targets.append(Target(section, kind, source, weight, manifest, jobs))
     return targets
 
 
@@ -125,15 +133,15 @@ def run(
 def write_manifests(targets: Sequence[Target], folder: Path, unreadable: dict[Job, str]) -> dict[str, Any]:
     """Write a manifest for each corpus and ``packed.json``, and return what that says.
 
-    Its ``data`` is what a configuration needs to use what was packed.
+    Its sections ``data``, ``validation`` and ``test`` are what a configuration needs to use what was packed.
     """
     corpora = []
-    data: dict[str, list[Any]] = {}
+    config: dict[str, dict[str, list[Any]]] = {}
     for target in targets:
         jobs = [job for job in target.jobs if job not in unreadable]
-        write_text(target.manifest, "".join(_line(job, target.manifest.parent) for job in jobs))
+        write_text(target.manifest, "".join(_line(job, target) for job in jobs))
         path = os.path.abspath(target.manifest)
-        data.setdefault(target.kind, []).append(
+        config.setdefault(target.section, {}).setdefault(target.kind, []).append(
             path if target.weight is None else {"path": path, "weight": target.weight}
         )
         corpora.append(
@@ -145,7 +153,7 @@ def write_manifests(targets: Sequence[Target], folder: Path, unreadable: dict[Jo
                 "bytes": sum(job.target.stat().st_size for job in jobs),
             }
         )
-    summary = {"data": data, "corpora": corpora, "left_out": list(unreadable.values())}
+    summary = {**config, "corpora": corpora, "left_out": list(unreadable.values())}
     write_json(folder / "packed.json", summary)
     return summary
 
@@ -179,7 +187,7 @@ def _jobs(source: Source, folder: Path, sample_rate: int, keep_floats: bool) -> 
     seen: Counter[str] = Counter()
     jobs = []
     for recording in source.recordings:
-        if speakers and recording.name not in speakers:
+        if (speakers and recording.name not in speakers) or source.set_of(recording) is None:
             continue
         name = recording.name.removeprefix(source.prefix)
         place = _place(name)
@@ -205,6 +213,7 @@ def _place(name: str) -> str:
     return place.rpartition(".")[0] if place.lower().endswith(EXTENSIONS) else place
 
 
-def _line(job: Job, base: Path) -> str:
-    row = {"path": job.target.relative_to(base).as_posix(), "name": job.name}
-    return json.dumps(row | ({"speaker": job.speaker} if job.speaker else {})) + "\n"
+def _line(job: Job, target: Target) -> str:
+    row = {"path": job.target.relative_to(target.manifest.parent).as_posix(), "name": job.name}
+    row |= {"speaker": job.speaker} if job.speaker else {}
+    return json.dumps(row | ({"split": target.source.sets[job.recording]} if target.source.sets else {})) + "\n"
