@@ -216,8 +216,8 @@ def run_cell(name: str, seed: int, options: argparse.Namespace, path: Path) -> N
     base = configuration(name, seed, options)
     bank = make_bank(configuration(name, 0, options), options.out, options.scenes, options.jobs)
     experiment = BankExperiment.build(base, torch.device("cpu"))
-    object.__setattr__(experiment, "bank", bank)
     session = TrainingSession.fresh(experiment)
+    object.__setattr__(session.experiment, "bank", bank)
     used = train_for(session, bank, base, options.budget)
     state = session.state
     result = validate(state.ema, state.model, session.experiment, state.step)

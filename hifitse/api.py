@@ -86,7 +86,9 @@ def train(
         initial.apply(session.state)
     require_sound_objective(session, allow_unsafe_objective)
     stop = config.train.total_steps if stop_at is None else stop_at
-    train_run(session, target, TrainingDisplay(session, stop), stop, lambda: prepare_new(target, config, initial))
+    train_run(
+        session, target, TrainingDisplay(session, stop), stop, lambda: prepare_new(target, session.config, initial)
+    )
     return RunView(target)
 
 

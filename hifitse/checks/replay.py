@@ -102,7 +102,7 @@ def replay(
     recorded_with = next(iter(headers.values()), checkpoint.header).environment
     other = [
         f"{name} {recorded_with[name]}, now {value}"
-        for name, value in experiment.environment.items()
+        for name, value in session.experiment.environment.items()
         if name in recorded_with and recorded_with[name] != value
     ]
     return Replay(first_step, last_step, num_rows, num_tensors, differences, other)

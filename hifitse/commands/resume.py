@@ -102,7 +102,7 @@ def resume(
             print_state(plan.target, plan.step)
         return
     stop = stop_step(settings, plan.step, stop_at)
-    experiment = build_experiment(settings, device)
+    experiment = build_experiment(plan.config, device)
     session = plan.session(experiment, reset_optimizer=reset_optimizer)
     show_changes(plan.changes, plan.step)
     digests = experiment.ranks.all_gather(plan.checkpoint.digest)

@@ -67,4 +67,4 @@ def train(
         for change in initial.changes:
             warn(f"{change.key}: {change.old} where the weights were trained, {change.new} here")
     require_sound_objective(session, allow_unsafe_objective)
-    run_training(session, target, stop, json, lambda: prepare_new(target, settings, initial))
+    run_training(session, target, stop, json, lambda: prepare_new(target, session.config, initial))

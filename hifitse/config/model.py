@@ -63,8 +63,9 @@ class GridConfig(Section):
     normalize_level: bool = False
     """Scale mixture and reference to unit RMS before the network, and the estimate back: so the output follows the
     gain of the mixture, and not that of the reference. false: the network sees levels, as the original does."""
-    activation_checkpointing: bool = True
-    """Recompute each block in the backward pass: much less memory, about a third more time."""
+    activation_checkpointing: bool | Literal["auto"] = "auto"
+    """Recompute each block in the backward pass: much less memory, about a third more time. auto: if the free memory
+    is too small for all that a few scenes keep, see train.micro_batch_size."""
 
     @property
     def band_layout(self) -> Bands:
@@ -192,8 +193,9 @@ class BandAttentionConfig(Section):
     """Attention heads; their size, feature_dim over this, is a multiple of 4."""
     hidden_dim: Size = 512
     """Hidden features of each feed-forward network."""
-    activation_checkpointing: bool = True
-    """Recompute each block in the backward pass: much less memory, about a third more time."""
+    activation_checkpointing: bool | Literal["auto"] = "auto"
+    """Recompute each block in the backward pass: much less memory, about a third more time. auto: if the free memory
+    is too small for all that a few scenes keep, see train.micro_batch_size."""
 
     @property
     def num_weights(self) -> int:

@@ -74,8 +74,9 @@ class TrainConfig(Section):
     """Optimizer steps in the whole training; the learning rate decays towards this step."""
     batch_size: Count = 8
     """Scenes per optimizer step, over all micro-batches and ranks."""
-    micro_batch_size: Count = 2
-    """Scenes that are in memory at once; changes nothing but memory and speed."""
+    micro_batch_size: Count | Literal["auto"] = "auto"
+    """Scenes that are in memory at once; changes nothing but memory and speed. auto: as many as the free memory of the
+    device allows when the run starts (on a CPU, as many as make it faster); from then on that number."""
     validate_every: Steps = 5000
     """Steps between validations; each one also saves a checkpoint."""
     checkpoint_every: Steps = 5000
@@ -117,7 +118,7 @@ class TrainConfig(Section):
 
     @model_validator(mode="after")
     def _fits_together(self) -> "TrainConfig":
-        if self.micro_batch_size > self.batch_size:
+        if self.micro_batch_size != "auto" and self.micro_batch_size > self.batch_size:
             raise ValueError(f"micro_batch_size {self.micro_batch_size} is above batch_size {self.batch_size}")
         if self.warmup_steps >= self.total_steps:
             raise ValueError(f"warmup_steps {self.warmup_steps} must be below total_steps {self.total_steps}")
@@ -201,8 +202,9 @@ class Config(Section):
     def _scenes_fit_into_memory(self) -> "Config":
         samples = 2 * self.audio.mixture_samples + self.audio.reference_samples
         at_once = 1 + self.data.num_workers * self.data.prefetch
+        micro_batch = self.train.batch_size if self.train.micro_batch_size == "auto" else self.train.micro_batch_size
         for key, batch in (
-            ("train: micro_batch_size", self.train.micro_batch_size),
+            ("train: micro_batch_size", micro_batch),
             ("validation: batch_size", self.validation.batch_size),
         ):
             if (num_bytes := 4 * samples * batch * at_once) > _MOST_BYTES:

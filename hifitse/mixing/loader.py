@@ -43,7 +43,7 @@ def training_batches(
         HifitseError: a scene cannot be rendered.
         LoaderError: a loader process died, or is stuck.
     """
-    per_step = -(-len(ranks.shard(range(config.train.batch_size))) // config.train.micro_batch_size)
+    per_step = -(-len(ranks.shard(range(config.train.batch_size))) // _micro_batch_size(config))
     items = _Items(range(start_step, stop_step), range(per_step))
     return _batches(_TrainingScenes(config, pool, ranks), items, config, pinned)
 
@@ -147,7 +147,7 @@ class _TrainingScenes(_Scenes):
         step, number = item
         train = self.config.train
         share = self.ranks.shard(step_indices(step, train.batch_size))
-        indices, is_last = _slice(share, number, train.micro_batch_size)
+        indices, is_last = _slice(share, number, _micro_batch_size(self.config))
         return self.config.seed, TRAIN_PURPOSE, settings_at(self.config, step), indices, is_last
 
 
@@ -185,6 +185,12 @@ def _facts(scene: Scene, heard: Rendered, sample_rate: int) -> SceneFacts:
         snr_db=round(scene.noise.snr_db, 2) if noisy and scene.noise else None,
         reference_seconds=round(active_seconds(heard.reference, sample_rate), 2),
     )
+
+
+def _micro_batch_size(config: Config) -> int:
+    size = config.train.micro_batch_size
+    assert size != "auto", "a training session has chosen it"
+    return size
 
 
 def _slice(indices: range, number: int, size: int) -> tuple[range, bool]:

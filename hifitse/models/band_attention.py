@@ -40,7 +40,7 @@ class BandAttentionModel(nn.Module):
 
     def __init__(self, config: BandAttentionConfig, sample_rate: int) -> None:
         super().__init__()
-        self.recompute = config.activation_checkpointing
+        self.recompute = config.activation_checkpointing is True
         centers = mel_centers(config.stft.num_bins, config.num_bands, sample_rate)
         self.stft = Stft(config.stft)
         self.encoder = MelEncoder(centers, config.feature_dim)

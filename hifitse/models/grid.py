@@ -99,7 +99,7 @@ class GridNet(nn.Module):
     def __init__(self, config: GridConfig) -> None:
         super().__init__()
         dim, heads = config.feature_dim, config.num_heads
-        self.recompute = config.activation_checkpointing
+        self.recompute = config.activation_checkpointing is True
         self.blocks = nn.ModuleList(GridBlock(dim, config.lstm_hidden, heads) for _ in range(config.num_blocks))
         self.reinject_layers = nn.ModuleDict({str(index): CrossAttention(dim, heads) for index in config.reinject_at})
 

@@ -17,6 +17,7 @@ from hifitse.runs.fork import fork
 from hifitse.runs.records import is_validated, read_events
 from hifitse.runs.run import Run
 from hifitse.training.initial import Initial
+from hifitse.training.memory import as_recorded
 from hifitse.training.step import TrainingSession
 
 
@@ -73,6 +74,7 @@ class Resume:
             raise UsageError(f"--from {ref.text}: not a checkpoint of {source.path}; go on in a new run with --as NAME")
         name = f"the checkpoint of step {checkpoint.header.step}"
         old = from_data(checkpoint.header.config, name)
+        config = as_recorded(config, old)
         changes = [classify_change(change) for change in config_changes(old, config)]
         require_allowed(changes, name)
         file = ref.file or source.checkpoint_path(checkpoint.header.step)
@@ -100,7 +102,9 @@ class Resume:
         # A checkpoint of the original script does not know its corpus.
         if old not in ("", new):
             self.changes.append(classify_change(Change("data fingerprint", old, new)))
-        return TrainingSession.resumed(experiment, self.checkpoint, reset_optimizer=reset_optimizer)
+        session = TrainingSession.resumed(experiment, self.checkpoint, reset_optimizer=reset_optimizer)
+        self.config = session.config
+        return session
 
     def prepare(self, digests: list[str], info: Callable[[str], None]) -> None:
         """Make the target ready to be trained; what is newer than the checkpoint is archived. The lock is held.

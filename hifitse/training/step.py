@@ -3,12 +3,14 @@
 import contextlib
 import time
 from collections.abc import Generator, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
 from hifitse.checkpoint.file import Checkpoint
+from hifitse.config.files import from_data
+from hifitse.config.schema import Config
 from hifitse.distributed.ranks import Ranks
 from hifitse.experiment import Experiment
 from hifitse.losses import energy_db, places, term_means
@@ -17,6 +19,7 @@ from hifitse.mixing.batch import MicroBatch, of_next_step, step_counts
 from hifitse.mixing.curriculum import phase_at
 from hifitse.schedule import ema_decay, learning_rate
 from hifitse.training.gradient_guard import Skip
+from hifitse.training.memory import as_recorded, fitted
 from hifitse.training.state import TrainState, from_checkpoint, new_state, update_ema
 
 MEMORY_REMEDY = "lower train.micro_batch_size, or recompute (model.activation_checkpointing=true)"
@@ -115,9 +118,15 @@ class TrainingSession:
         self.waited_seconds = 0.0
         """How long the steps have waited for their scenes."""
 
+    @property
+    def config(self) -> Config:
+        """The configuration, in which what was ``auto`` is chosen."""
+        return self.experiment.config
+
     @classmethod
     def fresh(cls, experiment: Experiment) -> "TrainingSession":
         """Begin at step 0, with weights drawn from the seed."""
+        experiment = fitted(experiment)
         return cls(experiment, new_state(experiment.config, experiment.device))
 
     @classmethod
@@ -125,6 +134,8 @@ class TrainingSession:
         cls, experiment: Experiment, checkpoint: Checkpoint, *, reset_optimizer: bool = False
     ) -> "TrainingSession":
         """Begin where a checkpoint was saved, see `from_checkpoint`."""
+        recorded = from_data(checkpoint.header.config, f"the checkpoint of step {checkpoint.header.step}")
+        experiment = fitted(replace(experiment, config=as_recorded(experiment.config, recorded)))
         state = from_checkpoint(checkpoint, experiment.config, experiment.device, reset_optimizer=reset_optimizer)
         return cls(experiment, state)
 

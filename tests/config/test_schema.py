@@ -80,7 +80,7 @@ def test_defaults_fit_together() -> None:
         ({"loss__ta_weight": 1}, "less than 1"),
         ({"loss__amplitude_weight": -1}, "greater than or equal to 0"),
         ({"loss__ta_weight": float("nan")}, "finite"),
-        ({"train__batch_size": 1}, "micro_batch_size 2 is above batch_size 1"),
+        ({"train__micro_batch_size": 9}, "micro_batch_size 9 is above batch_size 8"),
         ({"train__warmup_steps": 500_000}, "warmup_steps 500000 must be below total_steps 500000"),
         ({"train__min_learning_rate": 1}, "min_learning_rate 1.0 is above learning_rate"),
         ({"train__log_every": True}, "log_every: expected a number, not true"),

@@ -258,6 +258,7 @@ def test_signals_to_the_whole_group_reach_only_the_training_process(tmp_path: Pa
                 mixing=dict(num_interferers=(1, 1)),
                 curriculum=[dict(name="tp", absent_ratio=0)],
                 model=dict(kind="compact"),
+                train=dict(micro_batch_size=2),
             )
             received = []
             for number in (signal.SIGINT, signal.SIGTERM):

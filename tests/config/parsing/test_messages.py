@@ -85,7 +85,7 @@ KINDS = "expected 'grid', 'compact', 'attention', 'band_attention' or 'package.m
         ("  kind: grid", "  kind: grid\n  bands: [[0]]", "10: model.bands[0]: expected a list of 2, got 1"),
         ("  kind: grid", "  kind: grid\n  bands: 999", "10: model.bands: 999 bands do not fit into 1025 bins"),
         ("until: 1000", "until: 999999", "4: curriculum: phase tp_ta starts at 999999, after train.total_steps 500000"),
-        ("learning_rate: 1e-3", "batch_size: 1", "13: train: micro_batch_size 2 is above batch_size 1"),
+        ("learning_rate: 1e-3", "micro_batch_size: 9", "13: train: micro_batch_size 9 is above batch_size 8"),
     ],
 )
 def test_complaints_name_line_and_key(folder: Path, old: str, new: str, message: str) -> None:
