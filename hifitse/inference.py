@@ -51,6 +51,8 @@ class Extractor:
         """The network's settings."""
         self.step = trained.step
         """Completed steps of the training that it comes from."""
+        self.digest = trained.digest
+        """Of the file that it was read from."""
 
     def __call__(self, mixture: Waveform, reference: Waveform, sample_rate: int) -> Waveform:
         """Return the reference speaker's voice in a mixture, at the same rate and length.

@@ -56,6 +56,7 @@ def after_the_demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     one, other = (soundfile.read(file)[0][:30000] for file in sorted(SPEECH.glob("*/*.flac"))[:80:40])
     soundfile.write(folder / "meeting.wav", one + other, 16000)
     soundfile.write(folder / "ada.wav", one, 16000)
+    (folder / "pairs.csv").write_text("mixture,reference,target\nmeeting.wav,ada.wav,ada.wav\n")
     begin_at(1200, load_config(folder / "configs/demo.yaml"), Run(folder / "runs/demo"))
     for line in (
         "resume --run demo",

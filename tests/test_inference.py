@@ -49,7 +49,7 @@ def test_chunks_join_without_a_seam_and_bound_the_memory(seconds: float, batch_s
 @pytest.fixture
 def extractor() -> Callable[[nn.Module], Extractor]:
     def make(network: nn.Module) -> Extractor:
-        return Extractor(TrainedModel(network, CompactConfig(kind="compact"), RATE, 7), torch.device("cpu"))
+        return Extractor(TrainedModel(network, CompactConfig(kind="compact"), RATE, 7, ""), torch.device("cpu"))
 
     return make
 

@@ -45,6 +45,8 @@ class TrainedModel:
     """In Hz."""
     step: int
     """Completed steps of the training that it comes from."""
+    digest: str
+    """Of the file that it was read from."""
 
 
 def trained_model(checkpoint: Checkpoint) -> TrainedModel:
@@ -165,7 +167,8 @@ def _load(path: Path, remedy: str) -> Checkpoint:
 def _build(checkpoint: Checkpoint, prefix: str) -> TrainedModel:
     config, step = _settings(checkpoint.header), checkpoint.header.step
     rate = config.audio.sample_rate
-    return TrainedModel(network_of(checkpoint, prefix, config.model, rate), config.model, rate, step)
+    network = network_of(checkpoint, prefix, config.model, rate)
+    return TrainedModel(network, config.model, rate, step, checkpoint.digest)
 
 
 def _settings(header: Header) -> _Exported:

@@ -24,6 +24,13 @@ def metrics(incomplete: str) -> list[str]:
     return [name for name in get_args(MetricName) if name.startswith(incomplete)]
 
 
+def perceptual(incomplete: str) -> list[str]:
+    from hifitse.perceptual.registry import PERCEPTUAL
+
+    before, comma, last = incomplete.rpartition(",")
+    return [f"{before}{comma}{name}" for name in PERCEPTUAL if name.startswith(last)]
+
+
 def settings(incomplete: str) -> list[str]:
     from hifitse.config.parsing.annotations import setting_keys
     from hifitse.config.schema import Config

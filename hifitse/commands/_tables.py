@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.table import Table
 
@@ -10,6 +11,9 @@ from hifitse.corpus.bandwidth import BandStats
 from hifitse.corpus.corpus import SET_NAMES
 from hifitse.corpus.stats import CorpusStats, SplitStats
 from hifitse.metrics import MAIN_METRICS
+
+if TYPE_CHECKING:
+    from hifitse.evaluation.scoring.summary import Figure
 
 _NUM_BROKEN_SHOWN = 5
 
@@ -40,6 +44,19 @@ def metrics_table(label: str, rows: Sequence[tuple[str, dict[str, float], str]],
         table.add_column(name, justify="right", no_wrap=True)
     for title, metrics, mark in rows:
         table.add_row(mark, title, *(f"{metrics[name]:.2f}" if name in metrics else "-" for name in names))
+    out.print(table)
+
+
+def figures_table(figures: "Sequence[Figure]") -> None:
+    """Print what an evaluation found, a metric a line."""
+    table = new_table("metric")
+    for column in ("mean", "low", "high", "median", "pairs"):
+        table.add_column(column, justify="right", no_wrap=True)
+    table.add_column("")
+    for figure in figures:
+        interval = figure.interval
+        values = (f"{value:.3f}" for value in (interval.mean, interval.low, interval.high, figure.median))
+        table.add_row(figure.name, *values, str(figure.num_pairs), figure.unit)
     out.print(table)
 
 

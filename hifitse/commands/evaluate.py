@@ -1,0 +1,128 @@
+"""hifitse evaluate: measure a model on a test set."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hifitse.commands import _complete
+from hifitse.commands._help import command, new_app
+from hifitse.commands._options import ConfigOption, DeviceOption, JsonOption, RunOption, SetOption
+from hifitse.commands._setup import has_default_run, load_from, progress_bar, resolve
+from hifitse.console import info, print_json, print_line, print_text
+from hifitse.errors import UsageError
+
+app = new_app()
+
+
+class Form(StrEnum):
+    """How the summary is printed."""
+
+    table = "table"
+    markdown = "markdown"
+    latex = "latex"
+
+
+@command(
+    app,
+    "hifitse evaluate Libri2Mix/wav8k/min/metadata/mixture_test_mix_clean.csv --run demo --metrics sdri,pesq_nb,stoi",
+    "hifitse evaluate pairs.csv --model model.safetensors --format latex",
+)
+def evaluate(
+    test_set: Annotated[
+        Path,
+        typer.Argument(
+            metavar="TEST_SET",
+            help="A CSV (mixture,reference,target), LibriMix's metadata, a folder of WeSep's or WSJ0-2mix-extr's.",
+        ),
+    ],
+    enrolment: Annotated[
+        Path | None,
+        typer.Option("--enrolment", metavar="FILE", help="LibriMix's map of enrolments (default: beside it)."),
+    ] = None,
+    metrics: Annotated[
+        str,
+        typer.Option(
+            "--metrics",
+            metavar="NAMES",
+            help="Further ones, e.g. sdri,pesq_wb,estoi (docs/evaluation.md lists them); needs the extra metrics.",
+            autocompletion=_complete.perceptual,
+        ),
+    ] = "",
+    speaker_encoder: Annotated[
+        Path | None,
+        typer.Option(
+            "--speaker-encoder", metavar="FILE", help="ONNX model for speaker_similarity (default: resemblyzer's)."
+        ),
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option("--model", metavar="FILE", help="An exported model, or bundled: the one that comes with hifitse."),
+    ] = None,
+    source: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            metavar="CHECKPOINT",
+            help="Of the run: a step, last, best, or a file (default: best).",
+            autocompletion=_complete.checkpoints,
+        ),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", "-o", metavar="FOLDER", help="Where results go (default: evaluation/ in the run, or here)."
+        ),
+    ] = None,
+    form: Annotated[Form, typer.Option("--format", help="How the summary is printed.")] = Form.table,
+    config: ConfigOption = None,
+    run: RunOption = None,
+    overrides: SetOption = None,
+    device: DeviceOption = "auto",
+    json: JsonOption = False,
+) -> None:
+    """Measure a model on a test set, by the figures that papers report.
+
+    Whole utterances, a row for each pair of mixture and target. One that was interrupted goes on where it was.
+    """
+    if model is not None and (source or config or run or overrides):
+        raise UsageError("--model brings all it needs; leave out --run, --from, --config and --set")
+    if not (model or source or config or run or overrides or has_default_run()):
+        model = "bundled"
+    where = Path()
+    if model is None:
+        _, found = resolve(config, run, overrides)
+        where = found.path if found.exists() else where
+    from hifitse.checkpoint.export import find_model, load_exported, trained_model
+    from hifitse.commands._tables import figures_table
+    from hifitse.evaluation.scoring.evaluate import Evaluation
+    from hifitse.evaluation.scoring.summary import for_paper, summarize_pairs, write_summary
+    from hifitse.evaluation.test_sets.pairs import probe
+    from hifitse.evaluation.test_sets.reading import read_pairs
+    from hifitse.experiment import pick_device
+    from hifitse.inference import Extractor
+
+    pairs = read_pairs(test_set, enrolment)
+    if model is not None:
+        name, trained = model, load_exported(find_model(model))
+    else:
+        name, trained = found.name, trained_model(load_from(found, source or "best"))
+    with progress_bar() as progress:
+        probed = probe(pairs, lambda done, total: progress(done, total, "files"))
+        wanted = [word.strip() for word in metrics.split(",") if word.strip()]
+        evaluation = Evaluation.plan(Extractor(trained, pick_device(device)), probed, wanted, speaker_encoder)
+        folder = output or where / "evaluation" / evaluation.folder_name
+        info(f"evaluating step {trained.step} of {name} on {len(pairs.pairs)} pairs of {pairs.name}, into {folder}")
+        results = evaluation.run(folder, lambda done, total: progress(done, total, "pairs"))
+    figures = summarize_pairs(results)
+    summary = {"model": name, "step": trained.step, "test_set": pairs.name, **evaluation.facts}
+    summary["metrics"] = {figure.name: figure.to_json() for figure in figures}
+    write_summary(folder, summary, results)
+    if json:
+        print_json({**summary, "output": str(folder)})
+    elif form is Form.table:
+        figures_table(figures)
+        print_line(f"{evaluation.described}; intervals of 95 %, pairs clustered by speaker")
+    else:
+        print_text(for_paper(name, evaluation.described, figures, form.value) + "\n")

@@ -1,0 +1,91 @@
+"""The figures of each pair, in a file that is only appended to: an evaluation that was interrupted goes on behind it.
+
+``pairs.jsonl``: the first line says what is evaluated, each one after it is a pair.
+"""
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from pydantic_core import from_json
+
+from hifitse.errors import RecordError, UsageError
+from hifitse.metrics import Sample
+from hifitse.storage import append_bytes, json_lines, naming, read_bytes, write_text
+
+
+@dataclass(frozen=True)
+class PairResult:
+    """What was measured of one pair."""
+
+    name: str
+    sample: Sample
+    """Of the metrics that every evaluation has; its index is the place in the list."""
+    perceptual: dict[str, float | None]
+    """Of those that were asked for, where the target is present; None where one is not defined."""
+    notes: tuple[str, ...]
+    """Why a figure is no ordinary one."""
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, row: dict[str, Any]) -> "PairResult":
+        return cls(**{**row, "sample": Sample(**row["sample"]), "notes": tuple(row["notes"])})
+
+
+class PairFile:
+    """``pairs.jsonl`` of an evaluation."""
+
+    def __init__(self, path: Path, header: dict[str, Any]) -> None:
+        """Open the file, or begin it.
+
+        Raises:
+            UsageError: it holds another evaluation.
+            RecordError: it is damaged.
+        """
+        self.path = path
+        # What a kill has cut is done again.
+        whole, _, _ = read_bytes(path).rpartition(b"\n") if path.exists() else (b"", b"", b"")
+        first, *lines = whole.splitlines() or [b""]
+        if not first:
+            write_text(path, json_lines([header]))
+        try:
+            if first and from_json(first) != header:
+                raise UsageError(
+                    f"{path}: holds another evaluation (of another model, list, device or other metrics); "
+                    "name another folder with --output, or remove this one"
+                )
+            self.done = [PairResult.from_json(from_json(line)) for line in lines]
+        except (ValueError, KeyError, TypeError) as error:
+            raise RecordError(f"{path}: damaged ({error}); remove it, and evaluate again") from None
+
+    def keep(self, num_pairs: int) -> None:
+        """Cut off what is behind so many pairs: a batch of which a part is missing is done again as a whole."""
+        self.done = self.done[:num_pairs]
+        lines = read_bytes(self.path).splitlines(keepends=True)
+        with naming(self.path), self.path.open("r+b") as file:
+            file.truncate(sum(map(len, lines[: num_pairs + 1])))
+
+    def append(self, results: Sequence[PairResult]) -> None:
+        append_bytes(self.path, json_lines(result.to_json() for result in results).encode())
+        self.done += results
+
+
+def csv_of(results: Sequence[PairResult]) -> str:
+    """Return a table with a row for each pair, in the order given."""
+    measured = [
+        field.name for field in fields(Sample) if any(getattr(r.sample, field.name) is not None for r in results)
+    ]
+    perceptual = list(dict.fromkeys(name for result in results for name in result.perceptual))
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["name", *measured, *perceptual, "notes"])
+    for result in results:
+        values = [getattr(result.sample, name) for name in measured]
+        values += [result.perceptual.get(name) for name in perceptual]
+        writer.writerow([result.name, *values, "; ".join(result.notes)])
+    return text.getvalue()
