@@ -1,29 +1,17 @@
-"""Extracting a voice from recordings of any length and rate with a trained model."""
+"""Extracting a voice from waveforms of any length and rate with a trained model."""
 
-import math
 from collections.abc import Callable, Iterable, Iterator
 from itertools import groupby, islice
-from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from hifitse.audio.files import (
-    Samples,
-    probe_audio,
-    read_audio,
-    resample,
-    resampled_length,
-    write_audio_blocks,
-)
+from hifitse.audio.files import Samples, resample
 from hifitse.checkpoint.export import TrainedModel
 from hifitse.config.model import ModelConfig
 from hifitse.errors import DataError
-from hifitse.losses import ENERGY_EPS, si_sdr
-from hifitse.metrics import rms
-from hifitse.storage import atomic_file
 
 CHUNK_SECONDS = 10.0
 OVERLAP_SECONDS = 1.0
@@ -142,84 +130,3 @@ def _at_rate(waveforms: Tensor, from_rate: int, to_rate: int) -> Tensor:
     if from_rate == to_rate:
         return waveforms
     return torch.from_numpy(np.stack([resample(waveform, from_rate, to_rate) for waveform in waveforms.numpy()]))
-
-
-def extract_file(
-    extractor: Extractor, mixture: Path, reference: Path, output: Path, target: Path | None
-) -> dict[str, float]:
-    """Extract from files into a 32-bit float WAV at the mixture's level and the model's rate.
-
-    Args:
-        target: the true voice, if known; the report then has SI-SDR and its improvement.
-
-    Returns:
-        Figures by name, with their unit in the name.
-
-    Raises:
-        DataError: a file is unreadable, too short or silent, or the output cannot be written.
-    """
-    rate, device = extractor.sample_rate, extractor.device
-    voice = torch.from_numpy(_load(reference, rate, round(MAX_REFERENCE_SECONDS * rate)))
-    truth = None if target is None else torch.from_numpy(_load(target, rate))
-    info = probe_audio(mixture)
-    length = resampled_length(info.num_frames, info.sample_rate, rate)
-    if length < MIN_SECONDS * rate:
-        raise DataError(f"{mixture}: lasts {length / rate:.3f} s; give at least {MIN_SECONDS} s")
-    if truth is not None and len(truth) < length:
-        raise DataError(f"{target}: shorter than the mixture; give the true voice of all of {mixture}")
-    heard, written = _Level(), _Level()
-
-    def read(start: int, stop: int) -> Tensor:
-        samples = torch.from_numpy(read_audio(mixture, rate, start / rate, stop - start))
-        heard.add(samples)
-        return samples
-
-    def blocks() -> Iterator[Samples]:
-        for block in stream(extractor.network, read, length, voice.to(device), rate):
-            written.add(block := block.cpu())
-            yield block.numpy()
-        if heard.peak == 0:
-            raise DataError(f"{mixture}: is digital silence; give a recording of a voice")
-
-    with atomic_file(output) as temporary:
-        write_audio_blocks(temporary, blocks(), rate, 32)
-    report = {
-        "seconds": length / rate,
-        "mixture_rms_db": heard.rms_db,
-        "output_rms_db": written.rms_db,
-        "output_peak": written.peak,
-    }
-    if truth is not None:
-        # Small enough to be held whole: somebody has made it for this mixture.
-        truth = truth[:length]
-        mixed, estimate = (torch.from_numpy(read_audio(path, rate)) for path in (mixture, output))
-        improved = si_sdr(estimate[None].double(), truth[None].double()).item()
-        report["si_sdr_db"] = improved
-        report["si_sdri_db"] = improved - si_sdr(mixed[None].double(), truth[None].double()).item()
-        report["rms_ratio"] = (rms(estimate) / rms(truth)).item()
-    return report
-
-
-class _Level:
-    """Level and peak of samples that come in blocks."""
-
-    def __init__(self) -> None:
-        self.energy, self.num_samples, self.peak = 0.0, 0, 0.0
-
-    def add(self, samples: Tensor) -> None:
-        self.energy += samples.double().square().sum().item()
-        self.num_samples += len(samples)
-        self.peak = max(self.peak, samples.abs().max().item())
-
-    @property
-    def rms_db(self) -> float:
-        return 10 * math.log10(self.energy / max(self.num_samples, 1) + ENERGY_EPS)
-
-
-def _load(path: Path, sample_rate: int, most_samples: int | None = None) -> Samples:
-    samples = read_audio(path, sample_rate, num_samples=most_samples)
-    if len(samples) < MIN_SECONDS * sample_rate:
-        raise DataError(f"{path}: lasts {len(samples) / sample_rate:.3f} s; give at least {MIN_SECONDS} s")
-    if not samples.any():
-        raise DataError(f"{path}: is digital silence; give a recording of a voice")
-    return samples

@@ -19,7 +19,8 @@ import soundfile
 import torch
 import yaml
 
-from hifitse.checkpoint.file import save_checkpoint
+from hifitse.checkpoint.export import export_model
+from hifitse.checkpoint.file import load_checkpoint, save_checkpoint
 from hifitse.config.files import load_config
 from hifitse.config.schema import Config
 from hifitse.experiment import Experiment
@@ -55,8 +56,12 @@ def after_the_demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copy(ORIGINAL / "tiny_checkpoint_0200000.pt", folder / "checkpoint_0200000.pt")
     one, other = (soundfile.read(file)[0][:30000] for file in sorted(SPEECH.glob("*/*.flac"))[:80:40])
     soundfile.write(folder / "meeting.wav", one + other, 16000)
-    soundfile.write(folder / "ada.wav", one, 16000)
     (folder / "pairs.csv").write_text("mixture,reference,target\nmeeting.wav,ada.wav,ada.wav\n")
+    for name in ("ada", "ada2"):
+        soundfile.write(folder / f"{name}.wav", one, 16000)
+    (folder / "meetings").mkdir()
+    shutil.copy(folder / "meeting.wav", folder / "meetings")
+    (folder / "todo.csv").write_text("mixture,reference,output\nmeeting.wav,ada.wav,ada.wav\n")
     begin_at(1200, load_config(folder / "configs/demo.yaml"), Run(folder / "runs/demo"))
     for line in (
         "resume --run demo",
@@ -79,10 +84,12 @@ def begin_at(step: int, config: Config, run: Run) -> None:
 
 @pytest.fixture
 def shell(after_the_demo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cli: Cli) -> Callable[[str], None]:
-    """Run a line in a copy of that folder; the bundled demo is a small one, too."""
+    """Run a line in a copy of that folder; the bundled demo and model are small ones, too."""
     folder = shutil.copytree(after_the_demo, tmp_path / "folder", symlinks=True)
     shutil.copytree(folder / "configs", tmp_path / "bundled" / "configs")
     shutil.copy(folder / "my.yaml", tmp_path / "bundled" / "configs" / "demo.yaml")
+    checkpoint = load_checkpoint(Run(folder / "runs/demo").checkpoint_path(1200))
+    export_model(checkpoint, tmp_path / "bundled" / "model" / "model.safetensors", half=True)
     monkeypatch.chdir(folder)
     for place in ("hifitse.config.files.BUNDLED", "hifitse.commands.init.BUNDLED"):
         monkeypatch.setattr(place, tmp_path / "bundled")

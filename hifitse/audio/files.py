@@ -28,14 +28,17 @@ FULL_SCALE_16_BIT = 32768
 _LOUDEST = 1e10
 # libsndfile says this or more where the header does not know the length.
 _UNKNOWN_LENGTH = 2**60
+# SFC_SET_ADD_PEAK_CHUNK in sndfile.h.
+_SET_ADD_PEAK_CHUNK = 0x1050
 
 
 @dataclass(frozen=True, slots=True)
 class AudioInfo:
-    """What the header of a file says: its sample rate in Hz and its length in frames."""
+    """What the header of a file says: its sample rate in Hz, its length in frames, and its channels."""
 
     sample_rate: int
     num_frames: int
+    num_channels: int = 1
 
 
 def probe_audio(path: FilePath) -> AudioInfo:
@@ -45,7 +48,7 @@ def probe_audio(path: FilePath) -> AudioInfo:
         DataError: the file is missing, unreadable or holds no samples.
     """
     with _opened(path) as file:
-        return AudioInfo(sample_rate=file.sample_rate, num_frames=file.num_frames)
+        return AudioInfo(file.sample_rate, file.num_frames, file.num_channels)
 
 
 def read_audio(
@@ -131,15 +134,21 @@ def write_audio(path: FilePath, samples: npt.ArrayLike, sample_rate: int) -> Non
     write_audio_blocks(path, [np.asarray(samples, np.float32)], sample_rate, 32)
 
 
-def write_audio_blocks(path: FilePath, blocks: Iterable[Samples], sample_rate: int, bits: Literal[16, 32]) -> None:
-    """Write mono blocks (n,), one after the other, as a WAV file of 16-bit integers or 32-bit floats.
+def write_audio_blocks(
+    path: FilePath, blocks: Iterable[Samples], sample_rate: int, bits: Literal[16, 32], num_channels: int = 1
+) -> None:
+    """Write blocks, mono (n,) or (n, num_channels), one after the other, as a WAV of 16-bit integers or 32-bit floats.
+
+    The same samples give the same bytes, whenever they are written.
 
     Raises:
         DataError: the file cannot be written.
     """
     try:
         subtype = "PCM_16" if bits == 16 else "FLOAT"
-        with sf.SoundFile(os.fsencode(path), "w", sample_rate, 1, subtype, format="WAV") as file:
+        with sf.SoundFile(os.fsencode(path), "w", sample_rate, num_channels, subtype, format="WAV") as file:
+            # Without libsndfile's PEAK chunk, which holds the time of writing; soundfile has no call for that.
+            sf._snd.sf_command(file._file, _SET_ADD_PEAK_CHUNK, sf._ffi.NULL, 0)
             for block in blocks:
                 file.write(to_16_bit(block) if bits == 16 else block)
     except (OSError, sf.SoundFileError) as error:
@@ -169,6 +178,10 @@ class _AudioFile:
     @property
     def num_frames(self) -> int:
         return int(self.file.frames)
+
+    @property
+    def num_channels(self) -> int:
+        return int(self.file.channels)
 
     def read(self, begin: int, end: int) -> Samples:
         """Return frames [begin, end) of the channel (n,)."""

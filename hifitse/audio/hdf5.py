@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -49,6 +49,7 @@ class PackedRecording:
     """In Hz."""
     num_frames: int
     dataset: Any
+    num_channels: ClassVar[int] = 1
 
     def read(self, begin: int, end: int) -> npt.NDArray[np.float32]:
         """Return frames [begin, end), mono (n,); nothing else is read from the file."""
