@@ -2,18 +2,25 @@
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from hifitse.commands import _complete
 from hifitse.commands._help import command, new_app
 from hifitse.commands._options import ConfigOption, DeviceOption, JsonOption, RunOption, SetOption
-from hifitse.commands._setup import has_default_run, load_from, progress_bar, resolve
+from hifitse.commands._setup import build_experiment, has_default_run, load_from, progress_bar, resolve
 from hifitse.console import info, print_json, print_line, print_text
 from hifitse.errors import UsageError
 
+if TYPE_CHECKING:
+    from hifitse.evaluation.scoring.sources import ListSource, Source
+    from hifitse.evaluation.test_sets.pairs import PairList
+
 app = new_app()
+
+_SCENES = "test"
+"""Instead of a file: the test scenes of the configuration."""
 
 
 class Form(StrEnum):
@@ -34,7 +41,8 @@ def evaluate(
         Path,
         typer.Argument(
             metavar="TEST_SET",
-            help="A CSV (mixture,reference,target), LibriMix's metadata, a folder of WeSep's or WSJ0-2mix-extr's.",
+            help="A CSV (mixture,reference,target), LibriMix's metadata, a folder of WeSep's or WSJ0-2mix-extr's, or "
+            "test: the test scenes of the configuration.",
         ),
     ],
     enrolment: Annotated[
@@ -92,31 +100,37 @@ def evaluate(
         model = "bundled"
     where = Path()
     if model is None:
-        _, found = resolve(config, run, overrides)
+        settings, found = resolve(config, run, overrides)
         where = found.path if found.exists() else where
     from hifitse.checkpoint.export import find_model, load_exported, trained_model
     from hifitse.commands._tables import figures_table
     from hifitse.evaluation.scoring.evaluate import Evaluation
+    from hifitse.evaluation.scoring.sources import SceneSource
     from hifitse.evaluation.scoring.summary import for_paper, summarize_pairs, write_summary
-    from hifitse.evaluation.test_sets.pairs import probe
     from hifitse.evaluation.test_sets.reading import read_pairs
     from hifitse.experiment import pick_device
     from hifitse.inference import Extractor
 
-    pairs = read_pairs(test_set, enrolment)
+    of_scenes = test_set == Path(_SCENES) and not test_set.exists()
+    if of_scenes and model is not None:
+        raise UsageError(f"{_SCENES}: the test scenes are those of a configuration; name a run with --run")
+    pairs = None if of_scenes else read_pairs(test_set, enrolment)
     if model is not None:
         name, trained = model, load_exported(find_model(model))
     else:
         name, trained = found.name, trained_model(load_from(found, source or "best"))
+    extractor = Extractor(trained, pick_device(device))
+    tested: Source = (
+        SceneSource(build_experiment(settings, device)) if pairs is None else _probed(pairs, extractor.sample_rate)
+    )
     with progress_bar() as progress:
-        probed = probe(pairs, lambda done, total: progress(done, total, "files"))
         wanted = [word.strip() for word in metrics.split(",") if word.strip()]
-        evaluation = Evaluation.plan(Extractor(trained, pick_device(device)), probed, wanted, speaker_encoder)
+        evaluation = Evaluation.plan(extractor, tested, wanted, speaker_encoder)
         folder = output or where / "evaluation" / evaluation.folder_name
-        info(f"evaluating step {trained.step} of {name} on {len(pairs.pairs)} pairs of {pairs.name}, into {folder}")
+        info(f"evaluating step {trained.step} of {name} on {tested.num_pairs} pairs of {tested.name}, into {folder}")
         results = evaluation.run(folder, lambda done, total: progress(done, total, "pairs"))
     figures = summarize_pairs(results)
-    summary = {"model": name, "step": trained.step, "test_set": pairs.name, **evaluation.facts}
+    summary = {"model": name, "step": trained.step, "test_set": tested.name, **evaluation.facts}
     summary["metrics"] = {figure.name: figure.to_json() for figure in figures}
     write_summary(folder, summary, results)
     if json:
@@ -126,3 +140,11 @@ def evaluate(
         print_line(f"{evaluation.described}; intervals of 95 %, pairs clustered by speaker")
     else:
         print_text(for_paper(name, evaluation.described, figures, form.value) + "\n")
+
+
+def _probed(pairs: "PairList", model_rate: int) -> "ListSource":
+    from hifitse.evaluation.scoring.sources import ListSource
+    from hifitse.evaluation.test_sets.pairs import probe
+
+    with progress_bar() as progress:
+        return ListSource(probe(pairs, lambda done, total: progress(done, total, "files")), model_rate)

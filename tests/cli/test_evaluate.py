@@ -21,7 +21,7 @@ import hifitse
 from hifitse.audio.files import read_audio, resample
 from hifitse.evaluation.intervals import clustered_interval
 from tests.evaluation.layouts import make_csv, make_librimix
-from tests.helpers import TINY, Cli
+from tests.helpers import SPEECH, TINY, Cli
 from tests.processes import wait_for
 
 FILES = ("pairs.jsonl", "pairs.csv", "summary.json")
@@ -209,3 +209,38 @@ def test_what_was_typed_wrongly_costs_one_line(cli: Cli, model: Path, tmp_path: 
     ):
         outcome = cli("evaluate", *arguments)
         assert outcome.code == 2 and words in outcome.err and len(outcome.err.splitlines()) == 1
+
+
+def test_the_test_scenes_of_the_configuration_are_a_test_set_too(cli: Cli, trained: Path, tmp_path: Path) -> None:
+    out, speech = tmp_path / "out", tmp_path / "strangers"
+    outcome = cli("evaluate", "test", "--run", trained, "--from", 12)
+    assert outcome.code == 2 and "there is no test set" in outcome.err
+    for number, folder in enumerate(sorted(SPEECH.iterdir())):
+        (speech / f"stranger{number}").mkdir(parents=True)
+        for file in sorted(folder.iterdir())[:6]:
+            (speech / f"stranger{number}" / file.name).symlink_to(file)
+    test = ("--set", f"test={{speech: [{speech}], num_scenes: 8, absent_ratio: 0.25}}")
+    arguments = ("test", "--run", trained, "--from", 12, *test, "--metrics", "stoi", "-o", out)
+    found = evaluated(cli, *arguments)
+    assert (found["test_set"], found["num_pairs"], found["sample_rate"]) == ("test", 8, 8000)
+    assert {"tp_si_sdri", "tp_stoi", "ta_suppression_db", "confusion_rate"} <= found["metrics"].keys()
+    rows, whole = rows_of(out), (out / "pairs.jsonl").read_bytes()
+    assert [row["present"] for row in rows].count("False") == 2
+    assert all(row["speaker"].startswith("stranger") and row["reference_seconds"] for row in rows)
+    (out / "pairs.jsonl").write_bytes(whole[: len(whole) // 2])
+    assert evaluated(cli, *arguments) == found
+    assert (out / "pairs.jsonl").read_bytes() == whole
+    assert "name a run" in cli("evaluate", "test", "--model", "model.safetensors").err
+
+
+def test_interferers_tell_confusion(cli: Cli, model: Path, tmp_path: Path) -> None:
+    known = make_csv(tmp_path, 16000)
+    found = evaluated(cli, known, "--model", model, "-o", tmp_path / "known")
+    rows = rows_of(tmp_path / "known")
+    shares = [float(row["interferer_si_sdr_db"]) > float(row["si_sdr_db"]) for row in rows[:2]]
+    assert found["metrics"]["confusion_rate"]["mean"] == sum(shares) / 2
+    text = known.read_text().splitlines()
+    columns = [line.split(",") for line in text]
+    (tmp_path / "unknown.csv").write_text("\n".join(",".join([*c[:3], c[4]]) for c in columns))
+    found = evaluated(cli, tmp_path / "unknown.csv", "--model", model, "-o", tmp_path / "unknown")
+    assert "confusion_rate" not in found["metrics"] and "rejection_rate" in found["metrics"]
