@@ -25,7 +25,8 @@ def print_runs(members: Sequence[Member], folder: Path) -> None:
     table.add_column("run", overflow="fold")
     table.add_column("state", overflow="fold")
     table.add_column("step", justify="right", no_wrap=True)
-    table.add_column("\n".join(["best", *metrics]) if len(metrics) == 1 else "best")
+    # Of the set that selected it, so it flatters.
+    table.add_column("\n".join(["best in", "validation", *(metrics if len(metrics) == 1 else ())]))
     table.add_column("idle", no_wrap=True, justify="right")
     table.add_column("size", no_wrap=True, justify="right")
     table.add_column("")

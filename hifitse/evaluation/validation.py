@@ -135,7 +135,10 @@ def keep_result(result: ValidationResult, checkpoint: Checkpoint, experiment: Ex
     Its scenes are those of its newest result that can be read, by which selection compares. A result that the run has
     already is left as it is, one that was damaged is replaced.
     """
-    if not owns(run, checkpoint) or load_config(run.config_path).loss != experiment.config.loss:
+    own, config = load_config(run.config_path), experiment.config
+    if not owns(run, checkpoint) or own.loss != config.loss:
+        return False
+    if own.validation.num_train_scenes != config.validation.num_train_scenes:
         return False
     kept = readable_results(run)
     if kept and kept[-1].scenes_digest != result.scenes_digest:

@@ -128,7 +128,7 @@ def test_validate_makes_a_checkpoint_selectable(cli: Cli, trained: Path) -> None
     assert Run(trained).validation_steps() == [4, 8, 10, 12]
 
 
-@pytest.mark.parametrize("change", ["validation.num_scenes=4", "loss.ta_weight=0.5"])
+@pytest.mark.parametrize("change", ["validation.num_scenes=4", "validation.num_train_scenes=0", "loss.ta_weight=0.5"])
 def test_a_validation_of_other_scenes_or_weights_does_not_replace_the_runs_own(
     cli: Cli, trained: Path, change: str
 ) -> None:
