@@ -11,7 +11,7 @@ from hifitse.commands._help import command, new_app
 from hifitse.commands._options import JsonOption
 from hifitse.config.files import BUNDLED, bundled_names, load_config
 from hifitse.console import info, print_json, print_line
-from hifitse.errors import UsageError
+from hifitse.errors import ConfigError, UsageError
 from hifitse.storage import is_text, write_text
 
 app = new_app()
@@ -43,7 +43,7 @@ def init(
         typer.Option(
             "--like",
             metavar="NAME",
-            help="The configuration to start from: demo (minutes on a CPU) or hifi_tse (48 kHz, a GPU).",
+            help="The configuration to start from: demo (minutes on a CPU), hifi_tse (48 kHz, a GPU), libri2mix, ...",
             autocompletion=_complete.bundled,
         ),
     ] = "hifi_tse",
@@ -72,7 +72,12 @@ def init(
             line = f"  {kind}: [{', '.join(json_text.dumps(str(given.absolute())) for given in paths)}]"
             text = "\n".join(line if old.startswith(f"  {kind}: [") else old for old in text.split("\n"))
     write_text(path, text)
-    load_config(path)
+    try:
+        load_config(path)
+    except ConfigError:
+        # A recipe names its corpora by a variable, which may not be set.
+        path.unlink()
+        raise
     if json:
         print_json({"config": str(path), "like": like})
         return

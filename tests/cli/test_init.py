@@ -35,9 +35,17 @@ def test_corpora_go_into_it(cli: Cli, here: Path) -> None:
 def test_nothing_is_overwritten_and_mistakes_are_named(cli: Cli, here: Path) -> None:
     (here / "hifitse.yaml").write_text("seed: 1")
     assert "exists" in cli("init").err and (here / "hifitse.yaml").read_text() == "seed: 1"
-    assert "there are collapse, demo, hifi_tse" in cli("init", "x", "--like", "dmo").err
+    assert "there are collapse, demo, fullband_48k, hifi_tse, libri2mix" in cli("init", "x", "--like", "dmo").err
     assert "--speech nowhere: no such file or folder" in cli("init", "x", "--speech", "nowhere").err
     assert not (here / "x").exists()
+
+
+def test_a_recipe_is_copied_once_its_corpora_are_named(cli: Cli, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CORPORA", raising=False)
+    outcome = cli("init", "x", "--like", "libri2mix")
+    assert outcome.code == 2 and "CORPORA; set it" in outcome.err and not (here / "x/hifitse.yaml").exists()
+    assert cli("init", "x", "--like", "libri2mix", "--speech", SPEECH).code == 0
+    assert load_config(here / "x/hifitse.yaml").data.speech == (SPEECH,)
 
 
 def test_commands_find_it_and_name_what_they_looked_for(cli: Cli, here: Path) -> None:
