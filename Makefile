@@ -55,15 +55,10 @@ gpu: $(INSTALLED)
 	$(BIN)/python benchmarks/gpu_models.py --out runs/gpu/models
 	$(BIN)/python benchmarks/gpu.py --out runs/gpu
 
+# Speed and memory on this machine, an hour: tables here, runs/bench/*.json.
+BENCHMARKS := startup step throughput extraction streaming memory loader transport stores full_model import_checkpoint saving
 bench: $(INSTALLED)
-	$(BIN)/python benchmarks/startup.py
-	$(BIN)/python benchmarks/step.py
-	$(BIN)/python benchmarks/loader.py
-	$(BIN)/python benchmarks/transport.py
-	$(BIN)/python benchmarks/stores.py
-	$(BIN)/python benchmarks/full_model.py
-	$(BIN)/python benchmarks/import_checkpoint.py
-	$(BIN)/python benchmarks/saving.py
+	for name in $(BENCHMARKS); do $(BIN)/python benchmarks/$$name.py --out runs/bench/$$name.json || exit 1; done
 
 # Does this checkout compute what another revision computes? make exact AGAINST=main
 exact: $(INSTALLED)

@@ -11,15 +11,14 @@ import argparse
 import itertools
 import json
 import os
-import platform
 import resource
 import statistics
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import torch
+from report import add_out, machine, write_figures
 
 from hifitse.config.model import BandAttentionConfig, GridConfig
 from hifitse.models.build import build_model
@@ -27,16 +26,6 @@ from hifitse.models.build import build_model
 SECONDS, SAMPLE_RATE = 4, 48_000
 MIB = 2**20
 CONFIGS = {"grid": GridConfig, "band_attention": BandAttentionConfig}
-
-
-def machine(device: str) -> str:
-    """Return the name of what the measurement runs on."""
-    if device == "cuda":
-        return f"{torch.cuda.get_device_name()}, torch {torch.__version__}"
-    cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
-    name = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.processor())
-    return f"{name}, {torch.get_num_threads()} threads, torch {torch.__version__}"
 
 
 def measure(kind: str, device: str, repeats: int, batch: int, recompute: bool) -> dict[str, float]:
@@ -75,6 +64,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--batch", type=int, default=1, help="scenes of 4 s in the batch")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="CPU threads")
+    add_out(parser)
     parser.add_argument("--measure", choices=["recompute", "keep"], help=argparse.SUPPRESS)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
@@ -85,6 +75,7 @@ def main() -> None:
     load = os.getloadavg()[0]
     what = f"{options.batch} scene(s) of {SECONDS} s, median of {options.repeats}"
     print(f"{machine(options.device)}, load {load:.1f}; {what}")
+    rows = []
     variants = (("activation checkpointing", "recompute"), ("all activations kept", "keep"))
     for kind, (label, variant) in itertools.product(options.models, variants):
         arguments = ["--device", options.device, "--repeats", str(options.repeats), "--batch", str(options.batch)]
@@ -92,10 +83,12 @@ def main() -> None:
         command = [sys.executable, __file__, "--models", kind, *arguments, "--measure", variant]
         result = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
         row = json.loads(result.stdout)
+        rows.append({"network": kind, "variant": variant, **row})
         print(
             f"{kind:14} {label:25} forward {row['forward']:6.3f} s, backward {row['backward']:6.3f} s, "
             f"together {row['forward'] + row['backward']:6.3f} s, peak {row['peak']:6.0f} MiB"
         )
+    write_figures(options.out, {"scenes": options.batch, "seconds_and_peak_mib": rows}, options.device)
 
 
 if __name__ == "__main__":

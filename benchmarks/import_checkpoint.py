@@ -7,13 +7,13 @@ loads what the command loads (Python, torch, this library), since that is most o
 """
 
 import argparse
-import os
 import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
+
+from report import add_out, run_measured, write_figures
 
 CONFIG = Path(__file__).parents[1] / "configs" / "hifi_tse.yaml"
 LIBRARY = "import hifitse.cli, hifitse.checkpoint.original_convert"
@@ -37,22 +37,12 @@ def write_original(path: Path) -> None:
     torch.save(content | {"opt_G": optimizer.state_dict(), "patience_counter": 0}, path)
 
 
-def measure(*arguments: str) -> tuple[float, float]:
-    """Return the seconds and the peak MiB of a process."""
-    start = time.perf_counter()
-    process = subprocess.Popen([sys.executable, *arguments], stderr=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
-    seconds = time.perf_counter() - start
-    if status:
-        raise SystemExit(f"failed: {' '.join(arguments)}")
-    return seconds, usage.ru_maxrss / 1024
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--folder", type=Path, help="where to work (default: the system's temporary folder)")
     parser.add_argument("--write", type=Path, help=argparse.SUPPRESS)
+    add_out(parser)
     options = parser.parse_args()
     if options.write:
         write_original(options.write)
@@ -64,12 +54,15 @@ def main() -> None:
         print(f"a checkpoint of {file.stat().st_size / 1e6:.1f} MB; medians of {options.repeats}")
         imports, starts = [], []
         for number in range(options.repeats):
-            starts.append(measure("-c", LIBRARY))
+            starts.append(run_measured("-c", LIBRARY))
             command = ("-m", "hifitse", "import", str(file), "--config", str(CONFIG), "--run", f"{folder}/{number}")
-            imports.append(measure(*command))
+            imports.append(run_measured(*command))
+        figures = {}
         for label, rows in (("hifitse import", imports), ("start-up alone", starts)):
-            seconds, peak = (statistics.median(column) for column in zip(*rows, strict=True))
+            seconds, _, peak = (statistics.median(column) for column in zip(*rows, strict=True))
+            figures[label] = {"seconds": seconds, "peak_mib": peak}
             print(f"{label:15} {seconds:5.2f} s, peak {peak:5.0f} MiB")
+    write_figures(options.out, figures)
 
 
 if __name__ == "__main__":

@@ -5,11 +5,11 @@ python benchmarks/loader.py SPEECH --noise N --rir R any other corpus
 """
 
 import argparse
-import platform
 import time
 from pathlib import Path
 from statistics import median
 
+from report import add_out, cpu_name, write_figures
 from rich.console import Console
 from rich.table import Table
 
@@ -40,6 +40,7 @@ def main() -> None:
     parser.add_argument("--rir", type=Path, nargs="*", default=[DEMO_CORPUS / "rir"])
     parser.add_argument("--scenes", type=int, default=40, help="scenes in a run")
     parser.add_argument("--runs", type=int, default=5, help="runs, of which the median is reported")
+    add_out(parser)
     options = parser.parse_args()
     keep_freed_memory()  # as loader processes do
     data = DataConfig(speech=(options.speech,), noise=tuple(options.noise), rir=tuple(options.rir))
@@ -47,6 +48,7 @@ def main() -> None:
     table = Table(title=f"one core of {cpu_name()}")
     for column in ("setting", "scenes per core second: median", "least", "most", "by the clock", "draw, µs"):
         table.add_column(column)
+    found = {}
     for name, (audio, num_interferers) in SETTINGS.items():
         config = Config(
             audio=audio,
@@ -56,9 +58,11 @@ def main() -> None:
             model=CompactConfig(kind="compact"),
         )
         rates, by_the_clock, draw_seconds = measure(config, options.scenes, options.runs)
+        found[name] = {"per_core_second": median(rates), "by_the_clock": median(by_the_clock), "draw_s": draw_seconds}
         numbers = (median(rates), min(rates), max(rates), median(by_the_clock), 1e6 * draw_seconds)
         table.add_row(name, *(f"{number:.1f}" for number in numbers))
     Console().print(table)
+    write_figures(options.out, {"scenes": found})
 
 
 def measure(config: Config, num_scenes: int, num_runs: int) -> tuple[list[float], list[float], float]:
@@ -80,15 +84,6 @@ def measure(config: Config, num_scenes: int, num_runs: int) -> tuple[list[float]
     for index in range(1000):
         draw_scene(0, "benchmark", index, settings, pool, config.audio)
     return rates[1:], by_the_clock[1:], (time.process_time() - worked) / 1000
-
-
-def cpu_name() -> str:
-    """Return the processor's name, as the system gives it."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from full_model import machine
+from report import add_out, machine, write_figures
 
 from hifitse.checkpoint.file import save_checkpoint
 from hifitse.config.files import load_config
@@ -42,13 +42,13 @@ def step(state: TrainState, experiment: Experiment, seconds: float) -> None:
         torch.cuda.synchronize()
 
 
-def measure(device: str, rounds: int, seconds: float, folder: Path) -> None:
+def measure(device: str, rounds: int, seconds: float, folder: Path) -> dict[str, float]:
     experiment = Experiment.build(load_config(CONFIG), torch.device(device))
     state = new_state(experiment.config, experiment.device)
     step(state, experiment, seconds)
     run = Run(folder / "run")
     run.path.mkdir()
-    path = run.checkpoint_path(state.step)
+    path = folder / "waited_for.safetensors"
     times: dict[str, list[float]] = {
         "waited for": [],
         "stall": [],
@@ -62,6 +62,11 @@ def measure(device: str, rounds: int, seconds: float, folder: Path) -> None:
         action()
         times[name].append(time.perf_counter() - start)
 
+    def next_step() -> None:
+        # A state that is saved already is not saved again.
+        run.checkpoint_path(state.step).unlink()
+        state.step += 1
+
     size = sum(tensor.nbytes for tensor in to_tensors(state).values()) / 1e6
     with Saver(run, experiment, EventLog(run, print), JsonLog(run.metrics_path), lambda: None) as saver:
         start = time.perf_counter()
@@ -70,9 +75,11 @@ def measure(device: str, rounds: int, seconds: float, folder: Path) -> None:
         saver.flush()
         for _ in range(rounds):
             clock("waited for", lambda: save_checkpoint(path, header(state, experiment), to_tensors(state)))
+            next_step()
             clock("stall", lambda: saver.save(state))
             clock("in flight", saver.flush)
             clock("step", lambda: step(state, experiment, seconds))
+            next_step()
             saver.save(state)
             clock("step while saving", lambda: step(state, experiment, seconds))
             saver.flush()
@@ -88,6 +95,7 @@ def measure(device: str, rounds: int, seconds: float, folder: Path) -> None:
     )
     slower = statistics.median(b - a for a, b in zip(times["step"], times["step while saving"], strict=True))
     print(f"a save in flight adds {slower:.3f} s to a step")
+    return medians | {"first stall": first, "added to a step": slower}
 
 
 def main() -> None:
@@ -96,9 +104,11 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--seconds", type=float, default=0.1, help="of the scene in a step")
     parser.add_argument("--folder", type=Path, default=Path("."), help="on the disk to measure")
+    add_out(parser)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=options.folder, prefix=".saving-") as folder:
-        measure(options.device, options.rounds, options.seconds, Path(folder))
+        found = measure(options.device, options.rounds, options.seconds, Path(folder))
+    write_figures(options.out, {"seconds": found}, options.device)
 
 
 if __name__ == "__main__":

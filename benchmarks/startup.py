@@ -13,7 +13,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from full_model import machine
+from report import add_out, machine, write_figures
 
 from hifitse.commands._app import COMMANDS
 
@@ -31,6 +31,7 @@ app()
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=15)
+    add_out(parser)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         bare = Path(folder, "bare.py")
@@ -49,9 +50,10 @@ def main() -> None:
                 times[name].append(time.perf_counter() - started)
     # The first round filled the caches.
     medians = {name: statistics.median(values[1:]) for name, values in times.items()}
-    print(f"{machine('cpu')}; medians of {options.rounds} rounds")
+    print(f"{machine()}; medians of {options.rounds} rounds")
     for name, seconds in medians.items():
         print(f"{name:22} {seconds:.3f} s  {seconds / medians['bare typer app --help']:.2f}x")
+    write_figures(options.out, {"seconds": medians})
 
 
 if __name__ == "__main__":

@@ -12,15 +12,13 @@ Rounds of all but the last take turns in one process, by processor time of one t
 
 import argparse
 import contextlib
-import json
 import os
 import statistics
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import torch
-from full_model import machine
+from report import add_out, machine, write_figures
 from rich.console import Console
 from rich.table import Table
 from torch.profiler import ProfilerActivity, profile
@@ -117,19 +115,18 @@ def main() -> None:
     parser.add_argument("--models", nargs="+", choices=list(MODELS), default=list(MODELS))
     parser.add_argument("--config", default="demo")
     parser.add_argument("--steps", type=int, default=8)
-    parser.add_argument("--out", type=Path, help="a JSON file for the figures")
+    add_out(parser)
     options = parser.parse_args()
     torch.set_num_threads(1)
     found = {name: measure(MODELS[name], options.config, options.steps) for name in options.models}
-    table = Table(title=f"{machine('cpu')}; medians of {options.steps}")
+    table = Table(title=f"{machine()}; medians of {options.steps}")
     for column in ("model", "bare, s", "step, s", "step / bare", "step / kernels", "training, s", "waiting"):
         table.add_column(column)
     for name, figures in found.items():
         times = [f"{figures[key]:.3f}" for key in ("bare", "step", "step over bare", "step over kernels")]
         table.add_row(name, *times, f"{figures['training']:.3f}", f"{figures['waiting']:.1%}")
     Console().print(table)
-    if options.out:
-        options.out.write_text(json.dumps({"machine": machine("cpu"), "models": found}, indent=1) + "\n")
+    write_figures(options.out, {"models": found})
 
 
 if __name__ == "__main__":

@@ -18,13 +18,14 @@ from statistics import median
 import h5py
 import numpy as np
 import soundfile as sf
-from loader import cpu_name
+from report import add_out, cpu_name, write_figures
 from rich.console import Console
 from rich.table import Table
 
 from hifitse.audio.files import Samples, read_audio, write_audio_blocks
+from hifitse.config.files import BUNDLED
 
-SPEECH = Path(__file__).parents[1] / "tests" / "data" / "demo_corpus" / "speech"
+SPEECH = BUNDLED / "demo_corpus" / "speech"
 RATE = 48000
 CROP = 4 * RATE
 FILES, SECONDS = 40, 12
@@ -37,12 +38,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=9, help="rounds over all files, of which the median is reported")
     parser.add_argument("--reads", type=int, default=100_000, help="reads of the HDF5 file in the endurance test")
+    add_out(parser)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         stores = make_stores(Path(name))
-        compare(stores, options.rounds)
+        figures = {"seconds": compare(stores, options.rounds)}
         if options.reads:
             endure(Path(name) / "many.h5", options.reads)
+    write_figures(options.out, figures)
 
 
 def make_stores(folder: Path) -> dict[str, tuple[Read, Callable[[int], Path]]]:
@@ -79,8 +82,8 @@ def make_stores(folder: Path) -> dict[str, tuple[Read, Callable[[int], Path]]]:
     }
 
 
-def compare(stores: dict[str, tuple[Read, Callable[[int], Path]]], rounds: int) -> None:
-    """Print the median time of a crop in each store, from memory and from the disk; rounds take turns."""
+def compare(stores: dict[str, tuple[Read, Callable[[int], Path]]], rounds: int) -> dict[str, dict[str, float]]:
+    """Print and return the median time of a crop in each store, from memory and from the disk; rounds take turns."""
     seconds: dict[tuple[str, bool], list[float]] = {(name, cold): [] for name in stores for cold in (False, True)}
     for turn in range(rounds):
         for cold in (False, True):
@@ -108,6 +111,9 @@ def compare(stores: dict[str, tuple[Read, Callable[[int], Path]]], rounds: int) 
         size = sum(file.stat().st_size for file in files) / (FILES * SECONDS) * 3600
         table.add_row(name, *figures, f"{size / 1e6:.0f}")
     console.print(table)
+    return {
+        name: {"in memory": median(seconds[name, False]), "on disk": median(seconds[name, True])} for name in stores
+    }
 
 
 def forget(path: Path) -> None:

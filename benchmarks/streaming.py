@@ -10,6 +10,7 @@ import argparse
 import time
 
 import torch
+from report import add_out, write_figures
 
 from hifitse.config.model import AttentionConfig, StftConfig
 from hifitse.models.attention import AttentionModel
@@ -38,12 +39,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=20)
     parser.add_argument("--chunk-ms", type=float, default=10)
+    add_out(parser)
     options = parser.parse_args()
     torch.set_num_threads(1)
     mixture = 0.1 * torch.randn(1, round(options.seconds * RATE))
     chunk = round(options.chunk_ms * RATE / 1000)
     print("| network | parameters | latency, ms | real-time factor | slowest chunk, ms |")
     print("|---|---|---|---|---|")
+    figures = {}
     for name, config in CONFIGS.items():
         model = AttentionModel(config, RATE).eval()
         streaming = StreamingAttention(model, 0.1 * torch.randn(1, 4 * RATE))
@@ -60,6 +63,8 @@ def main() -> None:
             f"| {name} | {num_parameters(model):,} | {latency:.1f} | {factor:.3f} | {1000 * max(steady):.1f} |",
             flush=True,
         )
+        figures[name] = {"latency_ms": latency, "real_time_factor": factor, "slowest_chunk_ms": 1000 * max(steady)}
+    write_figures(options.out, figures)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Iterator
 
 import torch
-from full_model import machine
+from report import add_out, machine, write_figures
 from torch.utils.data import DataLoader
 
 from hifitse.config.files import load_config
@@ -43,6 +43,7 @@ def wait_seconds(batches: Iterator[MicroBatch | Failure], num_batches: int) -> t
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--batches", type=int, default=100)
+    add_out(parser)
     options = parser.parse_args()
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
@@ -59,10 +60,13 @@ def main() -> None:
             multiprocessing_context="forkserver",
         )
     )
-    print(f"{machine('cpu')}; medians of {options.batches} batches")
+    print(f"{machine()}; medians of {options.batches} batches")
+    figures = {}
     for name, batches in (("hifitse", ours), ("DataLoader", theirs)):
         seconds, megabytes = wait_seconds(batches, options.batches)
+        figures[name] = {"seconds": seconds, "megabytes": megabytes}
         print(f"{name:12} {1000 * seconds:.2f} ms for {megabytes:.1f} MB")
+    write_figures(options.out, figures)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ been given: whatever is free when it is resumed, it goes on with the same number
 import contextlib
 import weakref
 from dataclasses import replace
+from math import inf
 from pathlib import Path
 from typing import Any, Literal
 
@@ -82,7 +83,7 @@ def _choice(experiment: Experiment, free: int) -> tuple[int, bool, int]:
     fewest = 1 if on_cpu else min(share / 4, sizes[0])
     room = round(_USABLE * free)
     for recompute in (False, True) if checkpointing == "auto" else (checkpointing,):
-        scene, weights = _measure(experiment, recompute, room)
+        scene, weights = measure(experiment, recompute, limit=room)
         # Weights, their EMA and two moments; the gradients are part of what was measured.
         left = room - 4 * weights
         most = min(left, _ENOUGH_ON_CPU) if on_cpu else left
@@ -92,24 +93,29 @@ def _choice(experiment: Experiment, free: int) -> tuple[int, bool, int]:
     return size, recompute, scene
 
 
-def _measure(experiment: Experiment, recompute: bool, limit: int) -> tuple[int, int]:
-    """Return the most bytes that the step of one scene holds at a time, and those of the weights.
+def measure(experiment: Experiment, recompute: bool, num_scenes: int = 1, limit: float = inf) -> tuple[int, int]:
+    """Return the most bytes that the step of a micro-batch holds at a time, gradients included, and those of weights.
 
-    It is ended where it holds more than ``limit``.
+    Args:
+        recompute: instead of what the configuration says, where the network can.
+        limit: it is ended where it holds more bytes than that.
     """
     config, device, objective = experiment.config, experiment.device, experiment.objective
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        model = build_model(_chosen(config, 1, recompute).model, config.audio.sample_rate).to(device).train()
+        section = config.model
+        if hasattr(section, "activation_checkpointing"):
+            section = section.model_copy(update={"activation_checkpointing": recompute})
+        model = build_model(section, config.audio.sample_rate).to(device).train()
         lengths = (config.audio.mixture_samples, config.audio.reference_samples, config.audio.mixture_samples)
-        mixture, reference, target = (0.1 * torch.randn(1, length).to(device) for length in lengths)
+        mixture, reference, target = (0.1 * torch.randn(num_scenes, length).to(device) for length in lengths)
     weights = list(model.parameters())
     with _LiveBytes([*weights, *model.buffers(), mixture, reference, target], limit) as counter:
         with contextlib.suppress(_TooMuch):
             with experiment.autocast():
                 estimate = model(mixture, reference)
-            sums = objective.sums(estimate, target, mixture, torch.tensor([True]), has_absent=False)
-            objective.loss(sums, Counts(1, 0), has_absent=False).backward()  # type: ignore[no-untyped-call]
+            sums = objective.sums(estimate, target, mixture, torch.ones(num_scenes, dtype=torch.bool), has_absent=False)
+            objective.loss(sums, Counts(num_scenes, 0), has_absent=False).backward()  # type: ignore[no-untyped-call]
     return counter.peak, sum(weight.nbytes for weight in weights)
 
 
@@ -120,7 +126,7 @@ class _TooMuch(Exception):
 class _LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Counts the bytes of the tensors that operations make inside, and that are still there."""
 
-    def __init__(self, known: list[Tensor], limit: int) -> None:
+    def __init__(self, known: list[Tensor], limit: float) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.known = {tensor.untyped_storage()._cdata for tensor in known}
         self.limit = limit
