@@ -49,6 +49,8 @@ class Sample:
     """Level of all speech over the noise; None also where there is no noise."""
     reference_seconds: float | None = None
     """How long somebody speaks in the reference."""
+    perceptual: dict[str, float] | None = None
+    """TP: of `hifitse.perceptual`, by name, those that were asked for and are defined."""
 
     @property
     def rms_ratio(self) -> float | None:
@@ -143,6 +145,14 @@ class Metric:
     per_sample: str | None
     """The attribute of Sample of which this metric is the mean; None where it is not a mean."""
     describe: str
+    is_perceptual: bool = False
+    """Whether it is one of `hifitse.perceptual`, which are measured where they are asked for."""
+
+    def of(self, sample: Sample) -> float | bool | None:
+        """Return what a scene says about it; None where it is not defined, or no mean."""
+        if self.is_perceptual:
+            return (sample.perceptual or {}).get(str(self.per_sample))
+        return getattr(sample, self.per_sample) if self.per_sample else None
 
     def cost(self, value: float) -> float:
         """Return a number that is lower for better values."""
@@ -186,24 +196,38 @@ MAIN_METRICS = list(METRICS)[:6]
 
 
 def metric(name: str) -> Metric:
-    """Look a metric up by name.
+    """Look a metric up by name; ``tp_`` before that of a perceptual one.
 
     Raises:
         UsageError: there is no such metric.
     """
-    if name not in METRICS:
-        raise UsageError(f"unknown metric '{name}'; known: {', '.join(METRICS)}")
-    return METRICS[name]
+    if name in METRICS:
+        return METRICS[name]
+    # It brings what is only needed where it is asked for.
+    from hifitse.perceptual.registry import PERCEPTUAL
+
+    plain = name.removeprefix("tp_")
+    if plain == name or plain not in PERCEPTUAL:
+        known = [*METRICS, *(f"tp_{of_pair}" for of_pair in PERCEPTUAL)]
+        raise UsageError(f"unknown metric '{name}'; known: {', '.join(known)}")
+    found = PERCEPTUAL[plain]
+    return Metric(name, found.unit, found.better, plain, f"mean {found.heading} over TP scenes", is_perceptual=True)
+
+
+def measured_metrics(samples: Sequence[Sample]) -> list[Metric]:
+    """Return the metrics of the registry, and the perceptual ones that samples have values of."""
+    perceptual = dict.fromkeys(name for sample in samples for name in sample.perceptual or ())
+    return [*METRICS.values(), *(metric(f"tp_{name}") for name in perceptual)]
 
 
 def aggregate(samples: Sequence[Sample], val_loss: float | None = None) -> dict[str, float]:
-    """Return the metrics of the registry over samples, in its order: those that the samples have values for."""
-    values = {name: _mean(samples, m.per_sample) for name, m in METRICS.items() if m.per_sample}
-    target, estimate = _mean(samples, "rms_target"), _mean(samples, "rms_estimate")
+    """Return the metrics over samples, in the order of the registry: those that the samples have values for."""
+    values = {m.name: _mean([m.of(sample) for sample in samples]) for m in measured_metrics(samples)}
+    target, estimate = (_mean([getattr(sample, name) for sample in samples]) for name in ("rms_target", "rms_estimate"))
     values["rms_ratio"] = None if target is None or estimate is None else estimate / max(target, 1e-12)
     values["val_loss"] = val_loss
     values["presence_eer"] = presence_eer(samples)
-    return {name: value for name in METRICS if (value := values[name]) is not None}
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def presence_eer(samples: Sequence[Sample]) -> float | None:
@@ -225,6 +249,6 @@ def presence_eer(samples: Sequence[Sample]) -> float | None:
     return float((misses[nearest] + false_alarms[nearest]) / 2)
 
 
-def _mean(samples: Sequence[Sample], field: str) -> float | None:
-    values: list[float] = [value for sample in samples if (value := getattr(sample, field)) is not None]
-    return sum(values) / len(values) if values else None
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else None

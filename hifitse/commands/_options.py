@@ -73,3 +73,17 @@ RanksOption = Annotated[
     typer.Option("--ranks", min=1, max=64, metavar="N", help="Train in N processes, one for each GPU of this machine."),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Write the result to stdout as JSON.")]
+PerceptualOption = Annotated[
+    str,
+    typer.Option(
+        "--metrics",
+        metavar="NAMES",
+        help="Further ones, e.g. sdri,pesq_wb,estoi (docs/evaluation.md lists them); needs the extra metrics.",
+        autocompletion=_complete.perceptual,
+    ),
+]
+
+
+def names_in(listed: str) -> list[str]:
+    """Return the names in a list with commas."""
+    return [name.strip() for name in listed.split(",") if name.strip()]

@@ -8,7 +8,7 @@ from rich.table import Table
 from hifitse.console import cell, out, print_line
 from hifitse.evaluation.result import ValidationResult
 from hifitse.evaluation.summary import Group, MetricSummary
-from hifitse.metrics import METRICS
+from hifitse.metrics import metric
 
 _NUM_SPEAKERS_SHOWN = 5
 _FIRST_COLUMN = 17
@@ -38,7 +38,7 @@ def metric_summaries(result: ValidationResult, summaries: Mapping[str, MetricSum
         summary = summaries.get(name)
         quantiles = summary.quantiles if summary else None
         table.add_row(
-            f"{name} {METRICS[name].unit}".strip(),
+            f"{name} {metric(name).unit}".strip(),
             f"{value:.2f}",
             _interval(summary),
             *(f"{quantiles[share]:.2f}" if quantiles else "" for share in (0.05, 0.5, 0.95)),

@@ -8,7 +8,15 @@ import typer
 
 from hifitse.commands import _complete
 from hifitse.commands._help import command, new_app
-from hifitse.commands._options import ConfigOption, DeviceOption, JsonOption, RunOption, SetOption
+from hifitse.commands._options import (
+    ConfigOption,
+    DeviceOption,
+    JsonOption,
+    PerceptualOption,
+    RunOption,
+    SetOption,
+    names_in,
+)
 from hifitse.commands._setup import build_experiment, has_default_run, load_from, progress_bar, resolve
 from hifitse.console import info, print_json, print_line, print_text
 from hifitse.errors import UsageError
@@ -49,15 +57,7 @@ def evaluate(
         Path | None,
         typer.Option("--enrolment", metavar="FILE", help="LibriMix's map of enrolments (default: beside it)."),
     ] = None,
-    metrics: Annotated[
-        str,
-        typer.Option(
-            "--metrics",
-            metavar="NAMES",
-            help="Further ones, e.g. sdri,pesq_wb,estoi (docs/evaluation.md lists them); needs the extra metrics.",
-            autocompletion=_complete.perceptual,
-        ),
-    ] = "",
+    metrics: PerceptualOption = "",
     speaker_encoder: Annotated[
         Path | None,
         typer.Option(
@@ -124,8 +124,7 @@ def evaluate(
         SceneSource(build_experiment(settings, device)) if pairs is None else _probed(pairs, extractor.sample_rate)
     )
     with progress_bar() as progress:
-        wanted = [word.strip() for word in metrics.split(",") if word.strip()]
-        evaluation = Evaluation.plan(extractor, tested, wanted, speaker_encoder)
+        evaluation = Evaluation.plan(extractor, tested, names_in(metrics), speaker_encoder)
         folder = output or where / "evaluation" / evaluation.folder_name
         info(f"evaluating step {trained.step} of {name} on {tested.num_pairs} pairs of {tested.name}, into {folder}")
         results = evaluation.run(folder, lambda done, total: progress(done, total, "pairs"))

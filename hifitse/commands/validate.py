@@ -1,7 +1,16 @@
 """hifitse validate: measure a checkpoint on the validation scenes."""
 
 from hifitse.commands._help import command, new_app
-from hifitse.commands._options import ConfigOption, DeviceOption, FromOption, JsonOption, RunOption, SetOption
+from hifitse.commands._options import (
+    ConfigOption,
+    DeviceOption,
+    FromOption,
+    JsonOption,
+    PerceptualOption,
+    RunOption,
+    SetOption,
+    names_in,
+)
 from hifitse.commands._setup import build_experiment, load_from, progress_bar, resolve
 from hifitse.console import info, print_json, print_line
 
@@ -11,6 +20,7 @@ app = new_app()
 @command(app, "hifitse validate --run demo", "hifitse validate --run demo --from best --json")
 def validate(
     source: FromOption = "last",
+    metrics: PerceptualOption = "",
     config: ConfigOption = None,
     run: RunOption = None,
     overrides: SetOption = None,
@@ -28,15 +38,17 @@ def validate(
     from hifitse.evaluation.summary import break_down, summarize
     from hifitse.evaluation.validation import keep_result, validate
     from hifitse.mixing.loader import num_validation_scenes
+    from hifitse.perceptual.registry import chosen
 
     checkpoint = load_from(target, source)
+    perceptual = chosen(names_in(metrics), settings.audio.sample_rate)
     experiment = build_experiment(settings, device)
     ema, model = (load_model(checkpoint, settings, experiment.device, part) for part in ("ema", "model"))
     step = checkpoint.header.step
     num_scenes = num_validation_scenes(settings) + num_validation_scenes(settings, of_train_speakers=True)
     info(f"validating step {step} on {num_scenes} scenes on {experiment.device}")
     with progress_bar() as progress:
-        result = validate(ema, model, experiment, step, lambda done: progress(done, num_scenes, "scenes"))
+        result = validate(ema, model, experiment, step, lambda done: progress(done, num_scenes, "scenes"), perceptual)
     if not experiment.ranks.on_main(lambda: keep_result(result, checkpoint, experiment, target)):
         info("the scenes or the objective differ from those that the run keeps results of; this one is only shown")
     summaries, groups = summarize(result.samples), break_down(result.samples)

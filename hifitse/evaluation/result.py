@@ -1,5 +1,6 @@
 """The result of one validation, as it is kept in the run: ``validation/step_00000200.json``."""
 
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -7,7 +8,7 @@ from pydantic import ConfigDict, Field, field_validator
 
 from hifitse.console import warn
 from hifitse.errors import RecordError
-from hifitse.metrics import MAIN_METRICS, Sample
+from hifitse.metrics import MAIN_METRICS, METRICS, Sample
 from hifitse.runs.records import Record, Step, read_record
 from hifitse.runs.run import Run
 from hifitse.storage import write_sealed
@@ -58,6 +59,19 @@ class ValidationResult(Record):
     def scenes(self) -> tuple[str, tuple[tuple[int, bool], ...]]:
         """What two results must have in common to be compared, scene by scene."""
         return self.scenes_digest, tuple((sample.index, sample.present) for sample in self.samples)
+
+    @property
+    def has_perceptual(self) -> bool:
+        return any(sample.perceptual for sample in self.samples)
+
+    def without_perceptual(self) -> "ValidationResult":
+        """Return what a validation finds that asks for no perceptual metrics."""
+        return self.model_copy(
+            update={
+                "metrics": {name: value for name, value in self.metrics.items() if name in METRICS},
+                "samples": tuple(replace(sample, perceptual=None) for sample in self.samples),
+            }
+        )
 
     def to_json(self) -> dict[str, Any]:
         return {

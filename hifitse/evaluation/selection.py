@@ -12,7 +12,7 @@ from hifitse.evaluation.bounds import Bound
 from hifitse.evaluation.guards import gate
 from hifitse.evaluation.intervals import Interval, clustered_interval
 from hifitse.evaluation.result import ValidationResult, read_result
-from hifitse.metrics import Metric
+from hifitse.metrics import METRICS, Metric
 from hifitse.runs.records import Best, read_best, read_events, write_record
 from hifitse.runs.run import Run
 
@@ -87,8 +87,10 @@ def select(run: Run, metric: Metric, bounds: list[Bound]) -> Selection:
     for result in results:
         needed = dict.fromkeys([*(bound.metric.name for bound in bounds), metric.name])
         if missing := [name for name in needed if name not in result.metrics]:
-            said = f"{', '.join(missing)} was not measured by the version that validated it"
-            excluded.append(Excluded(result.step, f"{said}; {_validate(run, result.step)}"))
+            said = f"{', '.join(missing)} was not measured when it was validated"
+            asked = [name.removeprefix("tp_") for name in missing if name not in METRICS]
+            remedy = _validate(run, result.step) + (f" --metrics {','.join(asked)}" if asked else "")
+            excluded.append(Excluded(result.step, f"{said}; {remedy}"))
             continue
         reasons = [r for bound in bounds if (r := bound.violation(result.metrics))]
         if not math.isfinite(result.metrics[metric.name]):
@@ -177,7 +179,7 @@ def _behind(metric: Metric, best: ValidationResult, result: ValidationResult) ->
         return None
     values, speakers = [], []
     for ours, theirs in zip(best.samples, result.samples, strict=True):
-        ahead, behind = getattr(ours, metric.per_sample), getattr(theirs, metric.per_sample)
+        ahead, behind = metric.of(ours), metric.of(theirs)
         if ahead is not None and behind is not None:
             values.append(float(ahead) - float(behind))
             # An older result does not say who speaks. It may have been one speaker throughout.

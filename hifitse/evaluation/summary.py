@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from hifitse.evaluation.intervals import Interval, clustered_interval
-from hifitse.metrics import METRICS, Sample, aggregate
+from hifitse.metrics import Sample, aggregate, measured_metrics
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 _NUM_RANGES = 3
@@ -43,12 +43,13 @@ class Group:
 def summarize(samples: Sequence[Sample]) -> dict[str, MetricSummary]:
     """Return what there is to say about each metric that is a mean over scenes, or a ratio of two."""
     found = {}
-    for name, metric in METRICS.items():
-        field = "rms_ratio" if name == "rms_ratio" else metric.per_sample
-        known = [sample for sample in samples if field and getattr(sample, field) is not None]
-        if not known or not field:
+    for metric in measured_metrics(samples):
+        name = metric.name
+        each = [(sample, sample.rms_ratio if name == "rms_ratio" else metric.of(sample)) for sample in samples]
+        known = [sample for sample, value in each if value is not None]
+        if not known:
             continue
-        values = [getattr(sample, field) for sample in known]
+        values = [value for _, value in each if value is not None]
         # Who speaks in an older result is not known: it may have been one speaker throughout.
         speakers = [sample.speaker or "" for sample in known]
         if name == "rms_ratio":

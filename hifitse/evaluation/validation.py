@@ -3,7 +3,7 @@
 import contextlib
 import hashlib
 import json
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import asdict, dataclass, replace
 
 import torch
@@ -19,6 +19,8 @@ from hifitse.mixing.batch import MicroBatch
 from hifitse.mixing.curriculum import held_out_settings
 from hifitse.mixing.loader import num_validation_batches, num_validation_scenes
 from hifitse.mixing.rendering import RECIPE_VERSION
+from hifitse.perceptual.registry import PerceptualMetric, measure_perceptual
+from hifitse.perceptual.signals import Signals
 from hifitse.runs.checkpoint_ref import owns
 from hifitse.runs.run import Run
 
@@ -29,6 +31,7 @@ def validate(
     experiment: Experiment,
     step: int,
     progress: Callable[[int], None] | None = None,
+    perceptual: Sequence[PerceptualMetric] = (),
 ) -> ValidationResult:
     """Measure the EMA weights and the model weights on the validation scenes; modes and gradients stay as they are.
 
@@ -41,10 +44,11 @@ def validate(
     Args:
         step: completed steps of the weights, to be noted in the result.
         progress: called with how many scenes are done, on all ranks equally often; what it raises ends the validation.
+        perceptual: what is measured besides, of the EMA weights.
     """
     num_scenes = num_validation_scenes(experiment.config)
     with _evaluating(ema), _evaluating(model), torch.inference_mode():
-        held_out = _measure_all((ema, model), experiment, False, step, progress)
+        held_out = _measure_all((ema, model), experiment, False, step, progress, perceptual)
         known = _measure_all((ema,), experiment, True, step, progress and (lambda done: progress(num_scenes + done)))
     samples, metrics, terms = _summarize([of_ema for of_ema, _ in held_out], experiment)
     _, model_metrics, _ = _summarize([of_model for _, of_model in held_out], experiment)
@@ -66,8 +70,9 @@ def _measure_all(
     of_train_speakers: bool,
     step: int,
     progress: Callable[[int], None] | None,
+    perceptual: Sequence[PerceptualMetric] = (),
 ) -> "list[tuple[_Measured, ...]]":
-    """Return what each of the models made of each batch, of all ranks and in order."""
+    """Return what each of the models made of each batch, of all ranks and in order; perceptual is of the first."""
     config, ranks = experiment.config, experiment.ranks
     num_batches = num_validation_batches(config, of_train_speakers)
     measured: list[tuple[_Measured, ...]] = []
@@ -77,7 +82,9 @@ def _measure_all(
                 # In the last turn some ranks may have no batch left.
                 if batch := next(batches, None):
                     batch = batch.to(experiment.device)
-                    measured.append(tuple(_measure(model, batch, experiment) for model in models))
+                    of_each = [perceptual, *[()] * (len(models) - 1)]
+                    pairs = zip(models, of_each, strict=True)
+                    measured.append(tuple(_measure(model, batch, experiment, wanted) for model, wanted in pairs))
             if progress:
                 done = (turn + 1) * ranks.size * config.validation.batch_size
                 progress(min(done, num_validation_scenes(config, of_train_speakers)))
@@ -95,13 +102,34 @@ class _Measured:
     """Of each loss term."""
 
 
-def _measure(model: nn.Module, batch: MicroBatch, experiment: Experiment) -> _Measured:
+def _measure(
+    model: nn.Module, batch: MicroBatch, experiment: Experiment, perceptual: Sequence[PerceptualMetric]
+) -> _Measured:
     with experiment.autocast():
         estimate = model(batch.mixture, batch.reference)
     measured = measure(batch.indices, estimate, batch.target, batch.mixture, batch.present, batch.interferers)
     samples = [replace(sample, **vars(facts)) for sample, facts in zip(measured, batch.facts, strict=True)]
+    if perceptual:
+        samples = [_heard(sample, i, estimate, batch, experiment, perceptual) for i, sample in enumerate(samples)]
     sums = experiment.objective.sums(estimate, batch.target, batch.mixture, batch.present, has_absent=True)
     return _Measured(batch.number, samples, {name: value.item() for name, value in sums.items()})
+
+
+def _heard(
+    sample: Sample,
+    place: int,
+    estimate: torch.Tensor,
+    batch: MicroBatch,
+    experiment: Experiment,
+    perceptual: Sequence[PerceptualMetric],
+) -> Sample:
+    """Return a sample with its perceptual metrics, if its target is present."""
+    if not sample.present or batch.interferers is None:
+        return sample
+    output, target, mixture = (part[place].float().cpu().numpy() for part in (estimate, batch.target, batch.mixture))
+    interferers = tuple(part for part in batch.interferers[place].cpu().numpy() if part.any())
+    signals = Signals(output, target, mixture, interferers, experiment.config.audio.sample_rate)
+    return replace(sample, perceptual=measure_perceptual(perceptual, signals)[0])
 
 
 def _summarize(
@@ -143,7 +171,7 @@ def keep_result(result: ValidationResult, checkpoint: Checkpoint, experiment: Ex
     kept = readable_results(run)
     if kept and kept[-1].scenes_digest != result.scenes_digest:
         return False
-    if result not in kept:
+    if result not in [one if result.has_perceptual else one.without_perceptual() for one in kept]:
         write_result(run, result)
     return True
 

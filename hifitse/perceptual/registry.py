@@ -79,13 +79,11 @@ def chosen(names: Sequence[str], sample_rate: int, encoder: Path | None = None) 
     return metrics
 
 
-def measure_perceptual(
-    metrics: Sequence[PerceptualMetric], signals: Signals
-) -> tuple[dict[str, float | None], list[str]]:
-    """Return the figures of a pair by name, None where a metric is not defined, and notes about them."""
+def measure_perceptual(metrics: Sequence[PerceptualMetric], signals: Signals) -> tuple[dict[str, float], list[str]]:
+    """Return the figures of a pair by name, those that are defined, and notes about them."""
     measured = {metric.name: _measure(metric, signals) for metric in metrics}
     notes = [f"{name}: {figure.note}" for name, figure in measured.items() if figure.note]
-    return {name: figure.value for name, figure in measured.items()}, notes
+    return {name: figure.value for name, figure in measured.items() if figure.value is not None}, notes
 
 
 def _measure(metric: PerceptualMetric, signals: Signals) -> Measured:

@@ -36,7 +36,8 @@ class Best(Record):
     """best.json: what select-best chose."""
 
     step: Step
-    metric: MetricName
+    metric: MetricName | Annotated[str, Field(pattern=r"^tp_[a-z0-9_]+$", max_length=100)]
+    """The second kind: one of `hifitse.perceptual`."""
     value: Finite
 
 

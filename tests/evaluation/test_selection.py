@@ -84,7 +84,7 @@ def test_a_metric_that_an_older_version_did_not_measure_is_a_reason_and_never_ma
     write_result(run, newer.model_copy(update={"metrics": newer.metrics | {"confusion_rate": 0.1}}))
     selection = select(run, METRICS["confusion_rate"], [])
     assert [ranked.step for ranked in selection.ranking] == [230]
-    said = "confusion_rate was not measured by the version that validated it; hifitse validate --run "
+    said = "confusion_rate was not measured when it was validated; hifitse validate --run "
     assert {item.reason for item in selection.excluded} == {f"{said}{run.argument} --from {s}" for s in (200, 210, 220)}
     bound = [Bound.parse("confusion_rate<=0.2")]
     assert [ranked.step for ranked in select(run, METRIC, bound).ranking] == [230]

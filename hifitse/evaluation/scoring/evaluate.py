@@ -139,10 +139,10 @@ class Evaluation:
         )
         sample = replace(measured, **pair.facts)
         if target is None:
-            return PairResult(pair.name, sample, {}, ())
+            return PairResult(pair.name, sample, ())
         signals = Signals(estimate, target, mixture, tuple(interferers), self.sample_rate, self.encoder)
         perceptual, notes = measure_perceptual(self.metrics, signals)
-        return PairResult(pair.name, sample, perceptual, tuple(notes))
+        return PairResult(pair.name, replace(sample, perceptual=perceptual or None), tuple(notes))
 
     def _as_figures(self, samples: Samples) -> Samples:
         return resample(samples, self.source.sample_rate, self.sample_rate)

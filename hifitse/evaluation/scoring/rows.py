@@ -23,9 +23,7 @@ class PairResult:
 
     name: str
     sample: Sample
-    """Of the metrics that every evaluation has; its index is the place in the list."""
-    perceptual: dict[str, float | None]
-    """Of those that were asked for, where the target is present; None where one is not defined."""
+    """Its index is the place in the list."""
     notes: tuple[str, ...]
     """Why a figure is no ordinary one."""
 
@@ -77,15 +75,15 @@ class PairFile:
 
 def csv_of(results: Sequence[PairResult]) -> str:
     """Return a table with a row for each pair, in the order given."""
-    measured = [
-        field.name for field in fields(Sample) if any(getattr(r.sample, field.name) is not None for r in results)
-    ]
-    perceptual = list(dict.fromkeys(name for result in results for name in result.perceptual))
+    samples = [result.sample for result in results]
+    plain = [field.name for field in fields(Sample) if field.name != "perceptual"]
+    measured = [name for name in plain if any(getattr(sample, name) is not None for sample in samples)]
+    perceptual = list(dict.fromkeys(name for sample in samples for name in sample.perceptual or ()))
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["name", *measured, *perceptual, "notes"])
     for result in results:
         values = [getattr(result.sample, name) for name in measured]
-        values += [result.perceptual.get(name) for name in perceptual]
+        values += [(result.sample.perceptual or {}).get(name) for name in perceptual]
         writer.writerow([result.name, *values, "; ".join(result.notes)])
     return text.getvalue()

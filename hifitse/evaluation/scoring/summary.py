@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hifitse.evaluation.intervals import Interval, clustered_interval
+from hifitse.evaluation.intervals import Interval
 from hifitse.evaluation.scoring.rows import PairResult, csv_of
 from hifitse.evaluation.summary import summarize
-from hifitse.metrics import METRICS
+from hifitse.metrics import Metric, Sample, metric
 from hifitse.perceptual.registry import PERCEPTUAL
 from hifitse.storage import write_json, write_text
 
@@ -40,17 +40,16 @@ def summarize_pairs(results: Sequence[PairResult]) -> list[Figure]:
     samples = [result.sample for result in results]
     figures = []
     for name, found in summarize(samples).items():
-        metric = METRICS[name]
-        values = [value for sample in samples if (value := getattr(sample, metric.per_sample or name)) is not None]
-        median = statistics.median(map(float, values))
-        figures.append(Figure(name, metric.unit, _HEADINGS.get(name, ""), found.interval, median, len(values)))
-    for name, perceptual in PERCEPTUAL.items():
-        known = [(value, r.sample.speaker or "") for r in results if (value := r.perceptual.get(name)) is not None]
-        if known:
-            interval = clustered_interval([value for value, _ in known], [speaker for _, speaker in known])
-            median, unit, heading = statistics.median(value for value, _ in known), perceptual.unit, perceptual.heading
-            figures.append(Figure(f"tp_{name}", unit, heading, interval, median, len(known)))
+        known = metric(name)
+        values = [value for sample in samples if (value := _value(known, sample)) is not None]
+        heading = PERCEPTUAL[str(known.per_sample)].heading if known.is_perceptual else _HEADINGS.get(name, "")
+        figures.append(Figure(name, known.unit, heading, found.interval, statistics.median(values), len(values)))
     return figures
+
+
+def _value(known: Metric, sample: Sample) -> float | None:
+    value = sample.rms_ratio if known.name == "rms_ratio" else known.of(sample)
+    return None if value is None else float(value)
 
 
 def write_summary(folder: Path, summary: dict[str, Any], results: Sequence[PairResult]) -> None:
