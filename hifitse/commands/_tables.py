@@ -1,5 +1,6 @@
 """Tables: one style for all commands."""
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -55,7 +56,8 @@ def figures_table(figures: "Sequence[Figure]") -> None:
     table.add_column("")
     for figure in figures:
         interval = figure.interval
-        values = (f"{value:.3f}" for value in (interval.mean, interval.low, interval.high, figure.median))
+        found = (interval.mean, interval.low, interval.high, figure.median)
+        values = ("-" if math.isnan(value) else f"{value:.3f}" for value in found)
         table.add_row(figure.name, *values, str(figure.num_pairs), figure.unit)
     out.print(table)
 

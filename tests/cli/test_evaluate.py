@@ -152,6 +152,7 @@ def test_absent_speakers_count_for_suppression_and_not_for_quality(cli: Cli, mod
     assert absent["stoi"] == absent["si_sdr_db"] == "" and absent["suppression_db"]
     assert found["metrics"]["ta_suppression_db"]["mean"] == pytest.approx(float(absent["suppression_db"]))
     assert found["metrics"]["ta_suppression_db"]["low"] is None, "one speaker has no interval"
+    assert json.loads((tmp_path / "out" / "summary.json").read_text())["metrics"] == found["metrics"]
     stoi = [float(row["stoi"]) for row in present]
     assert found["metrics"]["tp_stoi"]["mean"] == pytest.approx(sum(stoi) / 2)
 

@@ -1,5 +1,6 @@
 """What the figures of all pairs add up to, and how papers print it."""
 
+import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -30,9 +31,11 @@ class Figure:
     median: float
     num_pairs: int
 
-    def to_json(self) -> dict[str, float]:
+    def to_json(self) -> dict[str, float | None]:
+        """Return its figures; None for what is no number."""
         interval = self.interval
-        return {"mean": interval.mean, "low": interval.low, "high": interval.high, "median": self.median}
+        figures = {"mean": interval.mean, "low": interval.low, "high": interval.high, "median": self.median}
+        return {name: value if math.isfinite(value) else None for name, value in figures.items()}
 
 
 def summarize_pairs(results: Sequence[PairResult]) -> list[Figure]:
