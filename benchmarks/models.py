@@ -45,10 +45,11 @@ from hifitse.training.step import TrainingSession
 ADAMW = "train.optimizer={kind: adamw, betas: [0.9, 0.98]}"
 MUON = "train.optimizer={kind: muon}"
 WIDE = "mixing.speeds=[0.75, 0.825, 0.9, 0.975, 1.0, 1.05, 1.125, 1.2, 1.35]"
-AT_16K = ("audio.sample_rate=16000",)
-STFT = "stft: {n_fft: 512, window: 512, hop: 256}"
-SMALL_GRID = "feature_dim: 32, lstm_hidden: 64, num_blocks: 3, reinject_at: [0, 1, 2], normalize_level: true"
-SMALL_BANDS = "num_bands: 24, feature_dim: 64, hidden_dim: 128, num_blocks: 3"
+FAST = ("train.precision=bfloat16", "train.compile=true")
+AT_16K = ("audio.sample_rate=16000", "train.batch_size=4")
+SMALL = "stft: {n_fft: 512, window: 512, hop: 256}, num_blocks: 2, activation_checkpointing: false"
+SMALL_GRID = f"kind: grid, {SMALL}, bands: 16, feature_dim: 32, lstm_hidden: 64, reinject_at: [0, 1]"
+SMALL_BANDS = f"kind: band_attention, {SMALL}, num_bands: 12, feature_dim: 64, hidden_dim: 128, num_heads: 2"
 VARIANTS: dict[str, tuple[str, ...]] = {
     "compact": ("model.kind=compact", ADAMW),
     "compact-muon": ("model.kind=compact", MUON),
@@ -57,8 +58,9 @@ VARIANTS: dict[str, tuple[str, ...]] = {
     "attention-adamw": ("model.kind=attention", ADAMW),
     "attention": ("model.kind=attention", MUON),
     "attention-wide": ("model.kind=attention", MUON, WIDE),
-    "grid-16k": (*AT_16K, f"model={{kind: grid, {STFT}, bands: 24, {SMALL_GRID}}}", ADAMW),
-    "band_attention-16k": (*AT_16K, f"model={{kind: band_attention, {STFT}, {SMALL_BANDS}}}", MUON),
+    "attention-wide-fast": ("model.kind=attention", MUON, WIDE, *FAST),
+    "grid-16k": (*AT_16K, f"model={{{SMALL_GRID}, normalize_level: true}}", ADAMW),
+    "band_attention-16k": (*AT_16K, f"model={{{SMALL_BANDS}}}", MUON, *FAST),
 }
 """Overrides of the base configuration, by the name of the model in the table."""
 WARM_UP_SHARE = 0.05
