@@ -54,6 +54,8 @@ def diagnose(
     print_line(f"{target.path}: step {newest}, {len(evidence.results)} validations (this set also selects)")
     for line in in_full(findings):
         print_line(line)
+    if words := evidence.newest.about_new_voices:
+        print_line(words)
 
 
 def _corpus(config: "Config") -> "Corpus | None":

@@ -67,6 +67,7 @@ def select_best(
 
 def _show(selection: "Selection", run: "Run", required: list[str]) -> None:
     from hifitse.commands._tables import metrics_table
+    from hifitse.evaluation.result import read_result
 
     best, unit = selection.best, f" {selection.metric.unit}".rstrip()
     rows = {ranked.step: (ranked.metrics, "") for ranked in selection.ranking[1:]}
@@ -96,3 +97,5 @@ def _show(selection: "Selection", run: "Run", required: list[str]) -> None:
             f"{selection.metric.name} (paired over the validation scenes, standard error clustered by speaker)"
         )
     print_line(f"val_loss alone would have picked step {selection.lowest_val_loss_step}")
+    if words := read_result(run, best.step).about_new_voices:
+        print_line(words)

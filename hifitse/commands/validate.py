@@ -74,3 +74,4 @@ def validate(
         )
         metric_summaries(result, summaries)
         group_tables(groups)
+        print_line(f"\n{result.about_new_voices}")

@@ -99,6 +99,12 @@ class Corpus:
         """The sets by their keys."""
         return {"train": self.train, "held_out": self.held_out} | ({"test": self.test} if self.test else {})
 
+    @property
+    def num_new_speakers(self) -> int:
+        """Speakers of the validation that training does not hear."""
+        heard = {speaker.name for speaker in self.train.speakers}
+        return sum(speaker.name not in heard for speaker in self.held_out.speakers)
+
     def require_test(self) -> Pool:
         """Return the test set.
 

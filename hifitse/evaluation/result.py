@@ -32,6 +32,8 @@ class ValidationResult(Record):
     """Of the weights in training, in which a collapse shows first."""
     train_metrics: dict[str, float] | None = None
     """Of the EMA weights on scenes of training speakers; None: not measured."""
+    num_new_speakers: int | None = None
+    """Speakers of these scenes that training does not hear; None: not noted."""
     terms: dict[str, float]
     """Mean of each loss term over its scenes, unweighted; EMA weights."""
     samples: tuple[Sample, ...]
@@ -73,6 +75,22 @@ class ValidationResult(Record):
             }
         )
 
+    @property
+    def about_new_voices(self) -> str:
+        """What the figures say about voices that training never heard, in words."""
+        if self.num_new_speakers is None:
+            return ""
+        if self.num_new_speakers == 0:
+            return (
+                "All voices of this validation were heard in training, in other utterances: the figures say nothing "
+                "about new voices, for which a model of few speakers is mostly much worse. With more speakers, "
+                "data.split=speaker holds some out; hifitse evaluate measures on any others."
+            )
+        return (
+            f"{self.num_new_speakers} voices of this validation were not heard in training: the figures are estimates "
+            "for new voices in scenes like these, as far as so many can tell (hifitse validate shows the intervals)."
+        )
+
     def to_json(self) -> dict[str, Any]:
         return {
             "step": self.step,
@@ -80,6 +98,7 @@ class ValidationResult(Record):
             "metrics": self.metrics,
             "raw_metrics": self.model_metrics,
             **({} if self.train_metrics is None else {"train_metrics": self.train_metrics}),
+            **({} if self.num_new_speakers is None else {"num_new_speakers": self.num_new_speakers}),
             "terms": self.terms,
             "samples": [sample.to_json() for sample in self.samples],
         }

@@ -59,6 +59,7 @@ def validate(
         metrics=metrics,
         model_metrics=model_metrics,
         train_metrics=aggregate(train_samples) if train_samples else None,
+        num_new_speakers=experiment.corpus.num_new_speakers,
         terms=terms,
         samples=samples,
     )

@@ -20,8 +20,20 @@ def test_a_healthy_run_has_no_cause(cli: Cli, trained: Path) -> None:
     assert causes(cli, trained) == []
     outcome = cli("diagnose", trained)
     assert outcome.code == 0
-    first, last = outcome.out.splitlines()
-    assert first.startswith(f"{trained}: step 12, 3 validations") and last.startswith("no cause found")
+    first, verdict, words = outcome.out.splitlines()
+    assert first.startswith(f"{trained}: step 12, 3 validations") and verdict.startswith("no cause found")
+    assert words.startswith("All voices of this validation were heard in training")
+
+
+def test_what_the_figures_mean_for_new_voices_is_said_by_every_command_that_shows_them(
+    cli: Cli, trained: Path, tmp_path: Path
+) -> None:
+    for command in (("select-best",), ("validate", "--from", "12")):
+        assert "the figures say nothing about new voices" in " ".join(cli(*command, "--run", trained).out.split())
+    apart = ("--set", "data.split=speaker", "--set", "mixing.num_interferers=[1, 1]")
+    assert cli("train", "--config", TINY, "--run", tmp_path / "apart", *apart).code == 0
+    shown = " ".join(cli("select-best", "--run", tmp_path / "apart", "--require", "val_loss>=-1000").out.split())
+    assert "2 voices of this validation were not heard in training" in shown
 
 
 @pytest.mark.parametrize(

@@ -59,8 +59,7 @@ class Evidence:
         """Whether the validation is on speakers that training does not hear."""
         if self.corpus is None:
             return self.config.data.split != "utterance"
-        trained = {speaker.name for speaker in self.corpus.train.speakers}
-        return any(speaker.name not in trained for speaker in self.corpus.held_out.speakers)
+        return self.corpus.num_new_speakers > 0
 
     def known_level(self, result: ValidationResult) -> float | None:
         """Return rms_ratio on training speakers at a validation.
