@@ -22,6 +22,7 @@ demo: $(INSTALLED)
 	$(BIN)/hifitse extract $(DEMO) $(EXAMPLE)/scene_00000/mixture.wav $(EXAMPLE)/scene_00000/reference.wav \
 		--target $(EXAMPLE)/scene_00000/target.wav -o $(EXAMPLE)/scene_00000/extracted.wav
 	$(BIN)/hifitse diagnose demo
+	$(BIN)/hifitse report demo
 
 # The failure that hifitse was born from, and its cure: six objectives, three seeds, a table and a figure.
 collapse: $(INSTALLED)

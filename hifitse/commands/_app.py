@@ -17,6 +17,7 @@ COMMANDS = {
     "validate": "Measure a checkpoint on the fixed validation scenes.",
     "select-best": "Rank the validated checkpoints of a run and point `best` at the winner.",
     "diagnose": "Say why a run goes wrong: the causes that its records speak for, and the remedies.",
+    "report": "Write one HTML page of what happened in runs: curves, scenes, players, configuration.",
     "evaluate": "Measure a model on a test set, by the figures that papers report.",
     "extract": "Extract the reference speaker's voice from a mixture.",
     "export": "Write a model into one file, for use on any machine.",
