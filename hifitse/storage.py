@@ -275,6 +275,22 @@ def read_rows(path: Path) -> list[Row]:
     return [row for line in lines if (row := _parsed(line)) is not None]
 
 
+def read_new_rows(path: Path, offset: int) -> tuple[list[Row], int]:
+    """Return the rows of a log from an offset in bytes on, and the offset behind them; an unfinished line is left.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    try:
+        with opened(path) as file:
+            file.seek(offset)
+            data = file.read()
+    except FileNotFoundError:
+        return [], offset
+    whole = data[: data.rfind(b"\n") + 1]
+    return [row for line in whole.splitlines() if (row := _parsed(line)) is not None], offset + len(whole)
+
+
 def json_lines(rows: Iterable[Row]) -> str:
     """Return rows as the text of a log."""
     return "".join(json.dumps(row) + "\n" for row in rows)

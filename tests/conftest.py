@@ -3,6 +3,7 @@
 The command line runs in this process mostly: starting Python and torch each time would take minutes.
 """
 
+import os
 import shutil
 import signal
 import sys
@@ -24,6 +25,14 @@ def cache_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mon
     """No test reads or writes the user's cache."""
     folder = tmp_path_factory.mktemp("cache")
     monkeypatch.setenv("XDG_CACHE_HOME", str(folder))
+    return folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def trackio_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where trackio keeps its data, in this process and those that tests start; it reads the name once."""
+    folder = tmp_path_factory.mktemp("trackio")
+    os.environ["TRACKIO_DIR"] = str(folder)
     return folder
 
 

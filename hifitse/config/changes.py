@@ -78,6 +78,7 @@ _CLASSES: dict[str, ChangeClass | tuple[ChangeClass, str]] = {
     "health": "free",
     "selection": "free",
     "retention": "free",
+    "tracking": "free",
     "data fingerprint": (
         "matters",
         "the recordings are not those it was trained on; validation results do not compare",

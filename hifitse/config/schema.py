@@ -22,6 +22,7 @@ from hifitse.config.section import (
     Step,
     Steps,
 )
+from hifitse.config.tracking import TensorBoardConfig, TrackingConfig
 
 _MOST_BYTES = 10**11
 """Of scenes that are rendered at once."""
@@ -172,6 +173,8 @@ class Config(Section):
     """How the best checkpoint is chosen."""
     retention: RetentionConfig = RetentionConfig()
     """Which checkpoints stay on the disk."""
+    tracking: Annotated[tuple[TrackingConfig, ...], Field(max_length=10)] = (TensorBoardConfig(kind="tensorboard"),)
+    """The tools that are told of the training, one of a kind; []: none."""
 
     @property
     def test_set(self) -> SceneSet:
@@ -196,6 +199,13 @@ class Config(Section):
             raise ValueError(
                 f"curriculum: phase {names[-1]} starts at {last}, after train.total_steps {self.train.total_steps}"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _one_tracker_of_a_kind(self) -> "Config":
+        kinds = [section.kind for section in self.tracking]
+        if len(set(kinds)) < len(kinds):
+            raise ValueError(f"tracking: kinds must differ, not {kinds}")
         return self
 
     @model_validator(mode="after")

@@ -24,6 +24,8 @@ from hifitse.perceptual.signals import Signals
 from hifitse.runs.checkpoint_ref import owns
 from hifitse.runs.run import Run
 
+Hear = Callable[[MicroBatch, torch.Tensor], None]
+
 
 def validate(
     ema: nn.Module,
@@ -32,6 +34,7 @@ def validate(
     step: int,
     progress: Callable[[int], None] | None = None,
     perceptual: Sequence[PerceptualMetric] = (),
+    hear: Hear | None = None,
 ) -> ValidationResult:
     """Measure the EMA weights and the model weights on the validation scenes; modes and gradients stay as they are.
 
@@ -45,10 +48,11 @@ def validate(
         step: completed steps of the weights, to be noted in the result.
         progress: called with how many scenes are done, on all ranks equally often; what it raises ends the validation.
         perceptual: what is measured besides, of the EMA weights.
+        hear: called with each batch of validation scenes that this rank measures, and what the EMA weights make of it.
     """
     num_scenes = num_validation_scenes(experiment.config)
     with _evaluating(ema), _evaluating(model), torch.inference_mode():
-        held_out = _measure_all((ema, model), experiment, False, step, progress, perceptual)
+        held_out = _measure_all((ema, model), experiment, False, step, progress, perceptual, hear)
         known = _measure_all((ema,), experiment, True, step, progress and (lambda done: progress(num_scenes + done)))
     samples, metrics, terms = _summarize([of_ema for of_ema, _ in held_out], experiment)
     _, model_metrics, _ = _summarize([of_model for _, of_model in held_out], experiment)
@@ -72,8 +76,9 @@ def _measure_all(
     step: int,
     progress: Callable[[int], None] | None,
     perceptual: Sequence[PerceptualMetric] = (),
+    hear: Hear | None = None,
 ) -> "list[tuple[_Measured, ...]]":
-    """Return what each of the models made of each batch, of all ranks and in order; perceptual is of the first."""
+    """Return what each of the models made of each batch, of all ranks and in order; the rest is of the first."""
     config, ranks = experiment.config, experiment.ranks
     num_batches = num_validation_batches(config, of_train_speakers)
     measured: list[tuple[_Measured, ...]] = []
@@ -83,9 +88,9 @@ def _measure_all(
                 # In the last turn some ranks may have no batch left.
                 if batch := next(batches, None):
                     batch = batch.to(experiment.device)
-                    of_each = [perceptual, *[()] * (len(models) - 1)]
-                    pairs = zip(models, of_each, strict=True)
-                    measured.append(tuple(_measure(model, batch, experiment, wanted) for model, wanted in pairs))
+                    first = _measure(models[0], batch, experiment, perceptual, hear)
+                    others = (_measure(model, batch, experiment) for model in models[1:])
+                    measured.append((first, *others))
             if progress:
                 done = (turn + 1) * ranks.size * config.validation.batch_size
                 progress(min(done, num_validation_scenes(config, of_train_speakers)))
@@ -104,10 +109,16 @@ class _Measured:
 
 
 def _measure(
-    model: nn.Module, batch: MicroBatch, experiment: Experiment, perceptual: Sequence[PerceptualMetric]
+    model: nn.Module,
+    batch: MicroBatch,
+    experiment: Experiment,
+    perceptual: Sequence[PerceptualMetric] = (),
+    hear: Hear | None = None,
 ) -> _Measured:
     with experiment.autocast():
         estimate = model(batch.mixture, batch.reference)
+    if hear:
+        hear(batch, estimate)
     measured = measure(batch.indices, estimate, batch.target, batch.mixture, batch.present, batch.interferers)
     samples = [replace(sample, **vars(facts)) for sample, facts in zip(measured, batch.facts, strict=True)]
     if perceptual:

@@ -7,7 +7,10 @@ from typing import Any
 from hifitse.runs.run import Run
 from hifitse.storage import JsonLog
 
-_WARNINGS = ("sick", "skipped", "rollback", "save_failed", "exam_failed", "loader_failed", "retention_failed")
+_WARNINGS = (
+    *("sick", "skipped", "rollback", "save_failed", "exam_failed", "loader_failed", "retention_failed"),
+    "tracking_failed",
+)
 
 
 class EventLog:
@@ -22,7 +25,7 @@ class EventLog:
         Args:
             kind: started, resumed, finished, paused, sick (a guard found a validation unhealthy), skipped, rollback,
                 save_failed, saved, exam_failed (a validation result could not be written), loader_failed,
-                config_changed, restored, deleted or retention_failed.
+                config_changed, restored, deleted, retention_failed or tracking_failed (a tool could not be told).
             step: completed steps.
             details: further figures; not shown.
         """

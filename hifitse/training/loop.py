@@ -18,6 +18,7 @@ from hifitse.evaluation.validation import validate
 from hifitse.runs.records import is_validated
 from hifitse.runs.run import Run
 from hifitse.schedule import is_due
+from hifitse.tracking.trackers import require_packages
 from hifitse.training.recorder import Display, Recorder
 from hifitse.training.recovery import judge_step, judge_validation, recover, unfinished_rollback
 from hifitse.training.state import TrainState, from_checkpoint
@@ -33,10 +34,11 @@ def train_run(session: TrainingSession, run: Run, display: Display, stop_at: int
         prepare: makes the run ready to be trained; called with the lock held. Like the lock, it is the main rank's.
 
     Raises:
-        UsageError: another process trains the run.
+        UsageError: another process trains the run, or the package of a tracker is not installed.
         HifitseError: as `train`.
     """
     ranks = session.experiment.ranks
+    require_packages(session.config.tracking)
     with contextlib.ExitStack() as stack:
         stack.enter_context(console.lasting_streams())
         if ranks.is_main:
@@ -189,7 +191,7 @@ def _run_validation(steps: _Steps, recorder: Recorder, interrupts: Interrupts) -
             raise Interrupted("interrupted", received)
 
     def measure() -> ValidationResult:
-        return validate(state.ema, state.model, experiment, state.step, progress)
+        return validate(state.ema, state.model, experiment, state.step, progress, hear=recorder.hear)
 
     if not ranks.on_main(lambda: is_validated(run, state.step)):
         recorder.validation(_loading("in the validation of", measure, steps, recorder))

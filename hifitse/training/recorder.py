@@ -5,15 +5,20 @@ from collections.abc import Generator
 from types import TracebackType
 from typing import Any, Protocol
 
+from torch import Tensor
+
 from hifitse.errors import HifitseError
 from hifitse.evaluation.result import ValidationResult
 from hifitse.evaluation.retention import prune
 from hifitse.experiment import Experiment
+from hifitse.mixing.batch import MicroBatch
 from hifitse.runs.events import EventLog
 from hifitse.runs.run import Run
 from hifitse.schedule import is_due
 from hifitse.storage import JsonLog
-from hifitse.tracking.tensorboard import TensorBoardLog
+from hifitse.tracking.protocol import TrackedRun
+from hifitse.tracking.scenes import HeardScene
+from hifitse.tracking.trackers import Trackers
 from hifitse.training.saving.results import Results
 from hifitse.training.saving.saver import Saver
 from hifitse.training.state import TrainState
@@ -41,9 +46,11 @@ class Recorder:
         self.is_main = experiment.ranks.is_main
         self.events = EventLog(run, display.message)
         self.rows = JsonLog(run.metrics_path)
-        self.board: TensorBoardLog | None = None
+        self.trackers: Trackers | None = None
         self.saver: Saver | None = None
         self.results: Results | None = None
+        self.heard: dict[int, HeardScene] = {}
+        """Of the validation that goes on, by their indices."""
 
     @property
     def unwritten(self) -> list[ValidationResult]:
@@ -60,34 +67,38 @@ class Recorder:
             message = f"removed what a killed process had not finished: {', '.join(leftovers)}"
             self.events.record("cleaned", step, message)
         self.rows = JsonLog(self.run.metrics_path)
-        self.board = TensorBoardLog(self.run.path / "tensorboard", step)
         limit_minutes = self.experiment.config.train.save_minutes
+        # The trackers end last: they send what the others have written.
         with (
+            self._tracked(step) as self.trackers,
             Results(self.run, self.events, self.rows, limit_minutes) as self.results,
             Saver(self.run, self.experiment, self.events, self.rows, self._prune) as self.saver,
         ):
             yield
 
     def step(self, result: StepResult, seconds: float, waited_seconds: float) -> None:
-        if not self.board:
+        if not self.trackers:
             return
         self.display.step(result, seconds, waited_seconds)
         if is_due(result.step, self.experiment.config.train.log_every) or result.skipped:
-            row = result.to_row()
-            self.rows.append({"kind": "step", **row})
-            figures = {name: value for name, value in row.items() if isinstance(value, int | float) and name != "step"}
-            self.board.show(result.step, _tagged("train", figures | result.terms))
+            self.rows.append({"kind": "step", **result.to_row()})
+        self._report_troubles(self.trackers, result.step)
+
+    def hear(self, batch: MicroBatch, estimate: Tensor) -> None:
+        """Keep the first scenes of a validation for the trackers, of those that the main rank measures."""
+        for place, index in enumerate(batch.indices):
+            if self.trackers and index < self.trackers.num_scenes:
+                parts = (batch.mixture, batch.reference, batch.target, estimate)
+                self.heard[index] = HeardScene(index, *(part[place].float().cpu().numpy() for part in parts))
 
     def validation(self, result: ValidationResult) -> None:
         """Keep a validation result, and the row that says it is there."""
-        if not (self.board and self.results):
+        if not (self.trackers and self.results):
             return
         self.display.validation(result)
         self.results.add(result)
-        self.board.show(result.step, _tagged("validation", result.metrics))
-        self.board.show(result.step, _tagged("validation_model_weights", result.model_metrics))
-        if result.train_metrics:
-            self.board.show(result.step, _tagged("validation_of_training_speakers", result.train_metrics))
+        self.trackers.hear(result.step, list(self.heard.values()))
+        self.heard = {}
 
     def save(self, state: TrainState) -> None:
         """Begin to save a state, see `Saver.save`."""
@@ -120,9 +131,21 @@ class Recorder:
         if self.is_main:
             self.events.record(kind, step, message, **details)
 
+    @contextlib.contextmanager
+    def _tracked(self, step: int) -> Generator[Trackers]:
+        """Begin the trackers of the branch that follows a step."""
+        archived = self.run.archived_folders()
+        branch = 1 + (int(archived[-1].name) if archived else 0)
+        trackers = Trackers(TrackedRun(self.run.path, branch, self.experiment.config))
+        try:
+            with trackers:
+                yield trackers
+        finally:
+            self._report_troubles(trackers, step)
+
+    def _report_troubles(self, trackers: Trackers, step: int) -> None:
+        for trouble in trackers.troubles():
+            self.events.report("tracking_failed", step, trouble)
+
     def _prune(self) -> None:
         prune(self.run, self.experiment.config, self.events)
-
-
-def _tagged(group: str, values: dict[str, Any]) -> dict[str, float]:
-    return {f"{group}/{name}": value for name, value in values.items()}
