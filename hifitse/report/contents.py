@@ -53,8 +53,6 @@ class Contents:
     archived: Sequence[Branch]
     events: Sequence[Row]
     findings: Sequence[Finding]
-    has_unseen_speakers: bool
-    """Whether the validation is on speakers that training does not hear."""
     lineage: Sequence[Origin] = ()
     """Where it was forked from, where that was forked from, ..."""
     environments: Sequence[tuple[int, dict[str, Any]]] = ()
@@ -123,7 +121,6 @@ def gather_contents(run: Run, config: Config, corpus: Corpus | None) -> Contents
         [_archived(Run(folder), config, digest) for folder in run.archived_folders() if note_path(folder).exists()],
         read_events(run),
         diagnose(evidence) if evidence else [],
-        evidence.has_unseen_speakers if evidence else False,
         list(_ancestors(run)),
         _environments(run),
     )

@@ -78,12 +78,13 @@ def _metric_panel(runs: Sequence[Contents], name: str) -> Panel:
             values = [(result.train_metrics or {}).get(name, math.nan) for result in known]
             if not np.isnan(values).all():
                 steps = [result.step for result in known]
-                axes.plot(steps, values, "--", color=known_color, linewidth=1.2, marker=".", markersize=4)
+                label = "training speakers" if run is runs[-1] else None
+                axes.plot(steps, values, "--", color=known_color, linewidth=1.2, marker=".", markersize=4, label=label)
             if len(runs) == 1:
                 steps = [result.step for result in run.in_place.results]
                 of_model = [result.model_metrics.get(name, math.nan) for result in run.in_place.results]
-                axes.plot(steps, of_model, ":", color=color, linewidth=1.2)
-            _draw_metric(axes, run.in_place.results, name, color)
+                axes.plot(steps, of_model, ":", color=color, linewidth=1.2, label="model weights")
+            _draw_metric(axes, run.in_place.results, name, color, label=run.name if len(runs) > 1 else "EMA weights")
             if run.chosen and name in run.chosen.metrics:
                 _draw_chosen(axes, run.chosen.step, run.chosen.metrics[name], color)
         if is_share(name):
@@ -104,10 +105,15 @@ def _joined(run: Contents, branch: Branch) -> list[ValidationResult]:
 
 
 def _draw_metric(
-    axes: Axes, results: Sequence[ValidationResult], name: str, color: str, alpha: float | None = None
+    axes: Axes,
+    results: Sequence[ValidationResult],
+    name: str,
+    color: str,
+    alpha: float | None = None,
+    label: str | None = None,
 ) -> None:
-    values = [result.metrics.get(name, math.nan) for result in results]
-    axes.plot([result.step for result in results], values, color=color, alpha=alpha, marker="o", markersize=3)
+    steps, values = [result.step for result in results], [result.metrics.get(name, math.nan) for result in results]
+    axes.plot(steps, values, color=color, alpha=alpha, label=label, marker="o", markersize=3)
 
 
 def _draw_chosen(axes: Axes, step: int, value: float, color: str) -> None:
@@ -184,7 +190,7 @@ def _draw_rows(axes: Axes, runs: Sequence[Contents], name: str) -> None:
     for run, color in colored(runs):
         for branch in run.archived:
             _draw_row_line(axes, branch.rows, name, MUTED, alpha=0.45)
-        _draw_row_line(axes, run.in_place.rows, name, color)
+        _draw_row_line(axes, run.in_place.rows, name, color, label=run.name if len(runs) > 1 else None)
     _draw_marks(axes, runs)
 
 

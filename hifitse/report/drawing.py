@@ -21,6 +21,8 @@ VARIABLES = {INK: "--ink", MUTED: "--muted", GRID: "--grid", BAD: "--bad"} | {
 _SIZE_INCHES = (3.9, 2.4)
 _STYLE: dict[Any, Any] = {
     "font.size": 9.0,
+    "figure.facecolor": "none",
+    "axes.facecolor": "none",
     "axes.edgecolor": MUTED,
     "axes.labelcolor": MUTED,
     "axes.spines.top": False,
@@ -58,9 +60,7 @@ def panel(name: str, title: str, caption: str, draw: Callable[[Axes], None]) -> 
     """Return a figure of one pair of axes that ``draw`` fills."""
     with matplotlib.rc_context(_STYLE):
         figure = Figure(figsize=_SIZE_INCHES, layout="constrained")
-        figure.patch.set_alpha(0)
         axes = figure.add_subplot()
-        axes.patch.set_alpha(0)
         draw(axes)
         return Panel(name, title, caption, figure)
 
@@ -83,8 +83,15 @@ def inline_svg(panel: Panel) -> str:
 
 
 def write_figure(panel: Panel, folder: Path) -> None:
-    """Write a figure as ``NAME.svg`` and ``NAME.png``, with its title, on white."""
+    """Write a figure as ``NAME.svg`` and ``NAME.png``, on white, with title and legend, which a page has itself."""
+    figure = panel.figure
     with matplotlib.rc_context(_STYLE):
-        panel.figure.suptitle(panel.title, fontsize=10)
+        figure.suptitle(panel.title, fontsize=10)
+        axes = figure.axes[0]
+        has_own = axes.get_legend() is not None or not axes.get_legend_handles_labels()[0]
+        legend = None if has_own else figure.legend(loc="outside lower center", ncols=2)
         for kind in ("svg", "png"):
-            panel.figure.savefig(folder / f"{panel.name}.{kind}", dpi=200, facecolor="white")
+            figure.savefig(folder / f"{panel.name}.{kind}", dpi=200, facecolor="white")
+        figure.suptitle("")
+        if legend:
+            legend.remove()

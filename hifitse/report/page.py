@@ -131,7 +131,7 @@ def _figure(value: float | None, name: str) -> str:
     """Return a value of a metric as a page shows it, without its unit."""
     if value is None:
         return "–"
-    return f"{100 * value:.0f} %" if is_share(name) else f"{value:.2f}"
+    return f"{100 * value:.0f}\u00a0%" if is_share(name) else f"{value:.2f}"
 
 
 def _setting(value: Any) -> str:

@@ -13,6 +13,8 @@ from hifitse.report.curves import Values, colored
 from hifitse.report.drawing import BAD, INK, MUTED, SERIES, Panel, panel
 
 _MOST_SPEAKERS = 20
+_MOST_DOTS = 500
+"""Of a run in a figure; of more scenes some are left out."""
 _FACTS = (
     ("sir_db", "SI-SDRi by SIR", "level of the target over its loudest interferer, dB"),
     ("snr_db", "SI-SDRi by SNR", "level of all speech over the noise, dB"),
@@ -55,7 +57,8 @@ def _scatter_panel(scenes: Scenes, field: str, title: str, x_label: str) -> Pane
     def draw(axes: Axes) -> None:
         for color, samples in scenes:
             x, y = np.array(_points(samples, field)).reshape(-1, 2).T
-            axes.plot(x, y, "o", color=color, alpha=0.45, markersize=3.5, markeredgewidth=0)
+            every = _stride(len(x))
+            axes.plot(x[::every], y[::every], "o", color=color, alpha=0.45, markersize=3.5, markeredgewidth=0)
             if np.isfinite(y).all() and len(np.unique(x)) > 1:
                 ends = np.array([x.min(), x.max()])
                 axes.plot(ends, np.polyval(np.polyfit(x, y, 1), ends), color=color, linewidth=1.4)
@@ -63,6 +66,10 @@ def _scatter_panel(scenes: Scenes, field: str, title: str, x_label: str) -> Pane
         _draw_failure(axes)
 
     return panel(f"by_{field}", title, "a dot is a scene, the line a linear fit; below the red line it failed", draw)
+
+
+def _stride(num_scenes: int) -> int:
+    return -(-num_scenes // _MOST_DOTS)
 
 
 def _draw_failure(axes: Axes) -> None:
@@ -113,7 +120,8 @@ def _speaker_panel(scenes: Scenes) -> Panel:
         for color, samples in scenes:
             for place, name in enumerate(reversed(worst)):
                 values = [s.si_sdri_db for s in samples if s.speaker == name and s.si_sdri_db is not None]
-                axes.plot(values, [place] * len(values), "o", color=color, alpha=0.3, markersize=3, markeredgewidth=0)
+                dots = values[:: _stride(len(samples))]
+                axes.plot(dots, [place] * len(dots), "o", color=color, alpha=0.3, markersize=3, markeredgewidth=0)
                 if values:
                     axes.plot([np.mean(values)], [place], "D", color=color, markersize=5)
         axes.axvline(FAILED_DB, color=BAD, linewidth=0.9)
