@@ -137,8 +137,16 @@ def load_weights_of(path: Path) -> Weights:
     checkpoint = _load(path, "give what hifitse export wrote, or a checkpoint of a run")
     prefix = "ema/" if _is_training(checkpoint) else ""
     tensors = {name.removeprefix(prefix): t for name, t in checkpoint.tensors.items() if name.startswith(prefix)}
-    settings = _settings(checkpoint.header).model_dump(mode="json", include={"audio": {"sample_rate"}, "model": True})
-    return Weights(tensors, settings, checkpoint.header.step, checkpoint.digest)
+    return Weights(tensors, network_settings(checkpoint.header), checkpoint.header.step, checkpoint.digest)
+
+
+def network_settings(header: Header) -> dict[str, Any]:
+    """Return ``audio.sample_rate`` and the section ``model`` of the configuration, as JSON: all that an export keeps.
+
+    Raises:
+        CheckpointError: this version does not know such a network.
+    """
+    return _settings(header).model_dump(mode="json", include={"audio": {"sample_rate"}, "model": True})
 
 
 def is_exported(path: Path) -> bool:

@@ -55,6 +55,21 @@ def expected_tensors(
     return expected
 
 
+def is_average(checkpoint: Checkpoint) -> bool:
+    """Tell whether it is a weight average: a checkpoint with EMA weights only."""
+    parts = {name.partition("/")[0] for name in checkpoint.tensors}
+    return parts == {"ema"}
+
+
+def require_no_average(checkpoint: Checkpoint, source: str) -> None:
+    """Raise CheckpointError if what a training is to go on from is a weight average."""
+    if is_average(checkpoint):
+        raise CheckpointError(
+            f"--from {source}: an average of weights, which has no state to go on from; give one of its "
+            "checkpoints with --from STEP, or begin a new run with its weights: hifitse train --init FILE"
+        )
+
+
 def require_state(checkpoint: Checkpoint, config: Config) -> None:
     """Raise CheckpointError unless the tensors are those of a training of the configured network.
 

@@ -16,6 +16,7 @@ COMMANDS = {
     "resume": "Continue a run from its newest checkpoint or from an older one.",
     "validate": "Measure a checkpoint on the fixed validation scenes.",
     "select-best": "Rank the validated checkpoints of a run and point `best` at the winner.",
+    "compare": "Say which of two models is better, metric by metric, and whether the difference is real.",
     "diagnose": "Say why a run goes wrong: the causes that its records speak for, and the remedies.",
     "report": "Write one HTML page of what happened in runs: curves, scenes, players, configuration.",
     "evaluate": "Measure a model on a test set, by the figures that papers report.",

@@ -79,7 +79,8 @@ def _best(summary: Summary, with_metric: bool) -> str:
     if summary.best is None:
         return ""
     metric = f"{summary.best.metric} " if with_metric else ""
-    return cell(f"{metric}{summary.best.value:.2f} at {_short(summary.best.step)}")
+    average = " (average)" if summary.best.average else ""
+    return cell(f"{metric}{summary.best.value:.2f} at {_short(summary.best.step)}{average}")
 
 
 def _short(step: int) -> str:

@@ -1,6 +1,5 @@
 """hifitse select-best: choose the checkpoint to use."""
 
-import math
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -8,11 +7,14 @@ import typer
 from hifitse.commands import _complete
 from hifitse.commands._help import command, new_app
 from hifitse.commands._options import ConfigOption, DeviceOption, JsonOption, RunOption, SetOption
-from hifitse.commands._setup import resolve
-from hifitse.console import print_json, print_line
+from hifitse.commands._setup import build_experiment, progress_bar, resolve
+from hifitse.console import info, print_json, print_line
 
 if TYPE_CHECKING:
-    from hifitse.evaluation.selection import Selection
+    from hifitse.config.schema import Config
+    from hifitse.evaluation.comparison.paired import Difference
+    from hifitse.evaluation.selection import Candidate, Excluded, Ranked, Selection
+    from hifitse.metrics import Metric
     from hifitse.runs.run import Run
 
 app = new_app()
@@ -22,6 +24,7 @@ app = new_app()
     app,
     "hifitse select-best --run demo --metric tp_si_sdr",
     "hifitse select-best --run demo --require 'rms_ratio>=0.8' --require 'ta_suppression_db>=10'",
+    "hifitse select-best --run demo --average 3",
 )
 def select_best(
     metric: Annotated[
@@ -41,6 +44,15 @@ def select_best(
             help="e.g. 'rms_ratio>=0.8' (default: the bounds of health.guards and selection.require). Repeatable.",
         ),
     ] = None,
+    average: Annotated[
+        int | None,
+        typer.Option(
+            "--average",
+            min=2,
+            metavar="K",
+            help="Average the weights of the best K, validate that on the same scenes, and let it compete.",
+        ),
+    ] = None,
     config: ConfigOption = None,
     run: RunOption = None,
     overrides: SetOption = None,
@@ -49,7 +61,8 @@ def select_best(
 ) -> None:
     """Rank the validated checkpoints of a run and point `best` at the winner.
 
-    Those beyond the bounds are left out, and it says why.
+    Those beyond the bounds are left out, and it says why. Where the first two cannot be told apart, the one whose
+    rms_ratio is nearer to 1 wins, else the later.
     """
     settings, target = resolve(config, run, overrides)
     target.require()
@@ -58,28 +71,54 @@ def select_best(
     from hifitse.evaluation.selection import bounds, choose
 
     given = [Bound.parse(text) for text in require or ()]
-    selection = choose(target, metrics.metric(metric or settings.selection.metric), given or bounds(settings))
+    ranked_by, required = metrics.metric(metric or settings.selection.metric), given or bounds(settings)
+    selection = choose(target, ranked_by, required)
+    if average is not None:
+        needed = [ranked_by, *(bound.metric for bound in required)]
+        candidate = _average(settings, target, selection, average, needed, device)
+        selection = choose(target, ranked_by, required, [candidate])
     if json:
         print_json(selection.to_json())
     else:
         _show(selection, target, [bound.metric.name for bound in given])
 
 
+def _average(
+    settings: "Config", run: "Run", selection: "Selection", num: int, metrics: "list[Metric]", device: str
+) -> "Candidate":
+    from hifitse.evaluation.averaging import average_best, validated_average
+    from hifitse.mixing.loader import num_validation_scenes
+
+    path = average_best(run, selection, num)
+    info(f"averaged the best {num} checkpoints into {path}")
+    num_scenes = num_validation_scenes(settings) + num_validation_scenes(settings, of_train_speakers=True)
+    with progress_bar() as progress:
+        return validated_average(
+            path,
+            selection,
+            metrics,
+            lambda: build_experiment(settings, device),
+            lambda done: progress(done, num_scenes, "scenes"),
+        )
+
+
 def _show(selection: "Selection", run: "Run", required: list[str]) -> None:
     from hifitse.commands._tables import metrics_table
-    from hifitse.evaluation.result import read_result
 
-    best, unit = selection.best, f" {selection.metric.unit}".rstrip()
-    rows = {ranked.step: (ranked.metrics, "") for ranked in selection.ranking[1:]}
-    rows |= {excluded.step: (excluded.metrics, "-") for excluded in selection.excluded if excluded.metrics}
-    rows |= {best.step: (best.metrics, "*")}
-    named = [(str(step), *rows[step]) for step in sorted(rows)]
+    best = selection.best
+    rows: dict[tuple[int, tuple[int, ...]], tuple[dict[str, float], str]] = {}
+    for ranked in selection.ranking:
+        rows[ranked.step, ranked.average_of] = ranked.metrics, "*" if ranked is best else ""
+    for excluded in selection.excluded:
+        if excluded.metrics:
+            rows[excluded.step, excluded.average_of] = excluded.metrics, "-"
+    named = [(f"avg {len(steps)}" if steps else str(step), *rows[step, steps]) for step, steps in sorted(rows)]
     metrics_table("step", named, more=[selection.metric.name, *required])
-    print_line(f"* best by {selection.metric.name}: step {best.step}, {best.path}")
+    print_line(f"* best by {selection.metric.name}: {_name(best)}, {best.path}")
     print_line("These are figures on the validation, which selects: of the best one they are flattering, and no test")
     for excluded in selection.excluded:
         if excluded.metrics or excluded.is_damaged:
-            print_line(f"- left out: step {excluded.step}: {excluded.reason}")
+            print_line(f"- left out: {_name(excluded)}: {excluded.reason}")
     if gone := [excluded for excluded in selection.excluded if excluded.is_gone]:
         reasons = ", ".join(dict.fromkeys(excluded.reason for excluded in gone))
         steps = ", ".join(str(excluded.step) for excluded in gone)
@@ -90,12 +129,35 @@ def _show(selection: "Selection", run: "Run", required: list[str]) -> None:
             f"left out: {len(other)} without a comparable validation (hifitse validate --run {run.argument} "
             f"--from STEP does it): {', '.join(other)}"
         )
-    if len(selection.ranking) > 1 and (behind := selection.ranking[1].behind_best):
-        error = "" if math.isnan(behind.standard_error) else f" ± {behind.standard_error:.2f}"
-        print_line(
-            f"step {best.step} is ahead of step {selection.ranking[1].step} by {behind.mean:.2f}{error}{unit} in "
-            f"{selection.metric.name} (paired over the validation scenes, standard error clustered by speaker)"
-        )
+    if second := selection.runner_up:
+        _show_runner_up(best, second)
     print_line(f"val_loss alone would have picked step {selection.lowest_val_loss_step}")
-    if words := read_result(run, best.step).about_new_voices:
+    if words := selection.best_result.about_new_voices:
         print_line(words)
+
+
+def _show_runner_up(best: "Ranked", second: "Ranked") -> None:
+    """Say by how much the best one is ahead, and whether that is real."""
+    if not (found := second.behind_best):
+        return
+    interval, metric = found.interval, found.metric
+    of_what = "distance of rms_ratio from 1" if metric.name == "rms_ratio" else metric.name
+    difference = f"{interval.mean:+.2f} {metric.unit}".rstrip()
+    print_line(f"{_name(best)} against {_name(second)}, the runner-up: {of_what} {difference}, {_certainty(found)}")
+
+
+def _certainty(found: "Difference") -> str:
+    from hifitse.evaluation.comparison.paired import Verdict
+
+    if found.verdict is Verdict.UNKNOWN:
+        return "without an interval"
+    interval = f"95 % interval {found.interval.low:.2f} to {found.interval.high:.2f} (paired, clustered by speaker)"
+    if found.verdict is Verdict.NEITHER:
+        return f"{interval}: they cannot be told apart, so the healthier rms_ratio or else the later one was taken"
+    return f"{interval}: it is better"
+
+
+def _name(item: "Ranked | Excluded") -> str:
+    if item.average_of:
+        return f"the average of steps {', '.join(map(str, item.average_of))}"
+    return f"step {item.step}"

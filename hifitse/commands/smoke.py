@@ -50,12 +50,15 @@ def smoke(
     """
     settings, target = resolve(config, run, overrides)
     checkpoint = load_from(target, source) if source is not None else None
+    from hifitse.checkpoint.weights import require_no_average
     from hifitse.checks.audit import audit_session
     from hifitse.checks.smoke import audit_check, smoke, smoke_config
     from hifitse.commands._smoke_progress import SmokeProgress
     from hifitse.report.live import announce
     from hifitse.training.step import TrainingSession
 
+    if checkpoint:
+        require_no_average(checkpoint, str(source))
     first_step = checkpoint.header.step if checkpoint else 0
     experiment = build_experiment(smoke_config(settings, first_step, steps), device)
     if checkpoint:

@@ -33,7 +33,7 @@ def validate(
     over scenes, and its value on voices of the training; and for which speakers and scenes the model fails.
     """
     settings, target = resolve(config, run, overrides)
-    from hifitse.checkpoint.weights import load_model
+    from hifitse.checkpoint.weights import is_average, load_model
     from hifitse.commands._validation_tables import group_tables, metric_summaries
     from hifitse.evaluation.summary import break_down, summarize
     from hifitse.evaluation.validation import keep_result, validate
@@ -43,14 +43,15 @@ def validate(
     checkpoint = load_from(target, source)
     perceptual = chosen(names_in(metrics), settings.audio.sample_rate)
     experiment = build_experiment(settings, device)
-    ema, model = (load_model(checkpoint, settings, experiment.device, part) for part in ("ema", "model"))
+    ema = load_model(checkpoint, settings, experiment.device, "ema")
+    model = None if is_average(checkpoint) else load_model(checkpoint, settings, experiment.device, "model")
     step = checkpoint.header.step
     num_scenes = num_validation_scenes(settings) + num_validation_scenes(settings, of_train_speakers=True)
     info(f"validating step {step} on {num_scenes} scenes on {experiment.device}")
     with progress_bar() as progress:
         result = validate(ema, model, experiment, step, lambda done: progress(done, num_scenes, "scenes"), perceptual)
     if not experiment.ranks.on_main(lambda: keep_result(result, checkpoint, experiment, target)):
-        info("the scenes or the objective differ from those that the run keeps results of; this one is only shown")
+        info("checkpoint, scenes or objective are not those that the run keeps results of; this one is only shown")
     summaries, groups = summarize(result.samples), break_down(result.samples)
     if json:
         print_json(

@@ -29,7 +29,7 @@ Hear = Callable[[MicroBatch, torch.Tensor], None]
 
 def validate(
     ema: nn.Module,
-    model: nn.Module,
+    model: nn.Module | None,
     experiment: Experiment,
     step: int,
     progress: Callable[[int], None] | None = None,
@@ -45,17 +45,19 @@ def validate(
     single process.
 
     Args:
+        model: None where the EMA weights are all there is, as in an exported model; its figures are theirs then.
         step: completed steps of the weights, to be noted in the result.
         progress: called with how many scenes are done, on all ranks equally often; what it raises ends the validation.
         perceptual: what is measured besides, of the EMA weights.
         hear: called with each batch of validation scenes that this rank measures, and what the EMA weights make of it.
     """
     num_scenes = num_validation_scenes(experiment.config)
-    with _evaluating(ema), _evaluating(model), torch.inference_mode():
-        held_out = _measure_all((ema, model), experiment, False, step, progress, perceptual, hear)
+    models = (ema,) if model is None else (ema, model)
+    with _evaluating(*models), torch.inference_mode():
+        held_out = _measure_all(models, experiment, False, step, progress, perceptual, hear)
         known = _measure_all((ema,), experiment, True, step, progress and (lambda done: progress(num_scenes + done)))
-    samples, metrics, terms = _summarize([of_ema for of_ema, _ in held_out], experiment)
-    _, model_metrics, _ = _summarize([of_model for _, of_model in held_out], experiment)
+    samples, metrics, terms = _summarize([of_each[0] for of_each in held_out], experiment)
+    _, model_metrics, _ = _summarize([of_each[-1] for of_each in held_out], experiment)
     train_samples = [sample for (of_ema,) in known for sample in of_ema.samples]
     return ValidationResult(
         step=step,
@@ -160,13 +162,15 @@ def _summarize(
 
 
 @contextlib.contextmanager
-def _evaluating(model: nn.Module) -> Generator[None]:
-    was_training = model.training
-    model.eval()
+def _evaluating(*models: nn.Module) -> Generator[None]:
+    were_training = [model.training for model in models]
+    for model in models:
+        model.eval()
     try:
         yield
     finally:
-        model.train(was_training)
+        for model, was_training in zip(models, were_training, strict=True):
+            model.train(was_training)
 
 
 def keep_result(result: ValidationResult, checkpoint: Checkpoint, experiment: Experiment, run: Run) -> bool:

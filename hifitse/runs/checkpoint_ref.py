@@ -51,7 +51,7 @@ class CheckpointRef:
                 raise UsageError(
                     f"{run.path}: no best checkpoint chosen yet; run hifitse select-best --run {run.argument}"
                 )
-            return run.checkpoint_path(best.step)
+            return run.average_path(best.average) if best.average else run.checkpoint_path(best.step)
         steps = run.checkpoint_steps()
         step = steps[-1] if self.step is None else self.step
         if step in steps:

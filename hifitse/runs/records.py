@@ -39,6 +39,8 @@ class Best(Record):
     metric: MetricName | Annotated[str, Field(pattern=r"^tp_[a-z0-9_]+$", max_length=100)]
     """The second kind: one of `hifitse.perceptual`."""
     value: Finite
+    average: Annotated[str, Field(pattern=r"^[0-9]{8}_[0-9a-f]{8}$")] | None = None
+    """Name of the weight average that it is, see `Run.average_path`, whose newest checkpoint is that of the step."""
 
 
 class Origin(Record):

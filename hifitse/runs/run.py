@@ -8,6 +8,7 @@ runs/demo/
   metrics.jsonl                         one row per log_every steps, and one per validation
   events.jsonl                          what happened, in order of time: starts, stops, guards, skipped steps
   best.json                             what select-best chose
+  averages/00000200_1a2b3c4d.safetensors  weight averages that select-best --average made, each with its validation (.json)
   pins.json                             checkpoints that retention never deletes, and why
   tensorboard/
   abandoned/01/                         an archived branch, see `hifitse.runs.branches`
@@ -115,6 +116,10 @@ class Run:
 
     def validation_path(self, step: int) -> Path:
         return self.validations_path / f"step_{step:08d}.json"
+
+    def average_path(self, name: str) -> Path:
+        """Return the file of a weight average. It has EMA weights only, so it is no checkpoint to go on from."""
+        return self.path / "averages" / f"{name}.safetensors"
 
     def checkpoint_steps(self) -> list[int]:
         """Return the steps that have a checkpoint file, ascending."""

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from hifitse.checkpoint.file import Checkpoint
+from hifitse.checkpoint.weights import require_no_average
 from hifitse.config.changes import Change, ClassifiedChange, classify_change, config_changes, require_allowed
 from hifitse.config.files import from_data, write_config
 from hifitse.config.schema import Config
@@ -68,6 +69,7 @@ class Resume:
         """
         seen = source.checkpoint_steps()
         checkpoint, skipped = ref.load(source)
+        require_no_average(checkpoint, ref.text)
         if target != source:
             target.require_new()
         elif not owns(source, checkpoint):

@@ -202,9 +202,13 @@ def test_select_best_points_best_at_the_winner(cli: Cli, trained: Path) -> None:
     assert outcome.code == 0
     report = json.loads(outcome.out)
     ranked = {step: read_result(Run(trained), step).metrics["tp_si_sdr"] for step in (4, 8, 12)}
-    assert report["best"]["step"] == max(ranked, key=lambda step: ranked[step])
-    assert [item["step"] for item in report["ranking"]] == sorted(ranked, key=lambda step: -ranked[step])
-    assert {item["step"] for item in report["excluded"]} == {2, 6, 10}
+    # Between the first two noise may decide.
+    by_value = sorted(ranked, key=lambda step: -ranked[step])
+    assert report["best"]["step"] in by_value[:2]
+    assert {item["step"] for item in report["ranking"]} == set(ranked) and report["ranking"][2]["step"] == by_value[2]
+    assert report["runner_up"]["step"] == report["ranking"][1]["step"]
+    assert report["runner_up"]["verdict"] in ("A is better", "cannot be told apart", "no interval")
+    assert report["excluded"] == []
     assert CheckpointRef("best").path(Run(trained)).name == Path(report["best"]["path"]).name
 
 

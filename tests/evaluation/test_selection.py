@@ -11,6 +11,7 @@ import torch
 from hifitse.checkpoint.file import Header, save_checkpoint
 from hifitse.errors import HifitseError, UsageError
 from hifitse.evaluation.bounds import Bound
+from hifitse.evaluation.comparison.paired import Verdict
 from hifitse.evaluation.result import ValidationResult, read_result, write_result
 from hifitse.evaluation.selection import choose, select
 from hifitse.metrics import METRICS, Sample, aggregate
@@ -65,9 +66,9 @@ def test_without_the_gate_it_would_have_won(run: Run) -> None:
 
 def test_the_difference_to_the_best_is_paired_by_scene(run: Run) -> None:
     behind = select(run, METRIC, GATES).ranking[1].behind_best
-    assert behind and behind.num_speakers == 3
-    assert behind.mean == pytest.approx(0.6)
-    assert behind.standard_error == pytest.approx(0, abs=1e-9)
+    assert behind and behind.interval.num_speakers == 3
+    assert behind.interval.mean == pytest.approx(0.6)
+    assert behind.interval.standard_error == pytest.approx(0, abs=1e-9)
 
 
 def test_a_result_that_does_not_say_who_speaks_borrows_it_or_has_no_error(run: Run) -> None:
@@ -76,7 +77,7 @@ def test_a_result_that_does_not_say_who_speaks_borrows_it_or_has_no_error(run: R
         samples = tuple(replace(sample, speaker=None) for sample in result.samples)
         write_result(run, result.model_copy(update={"samples": samples}))
         behind = select(run, METRIC, GATES).ranking[1].behind_best
-        assert behind and math.isnan(behind.standard_error) == (step == 200)
+        assert behind and math.isnan(behind.interval.standard_error) == (step == 200)
 
 
 def test_a_metric_that_an_older_version_did_not_measure_is_a_reason_and_never_made_up(run: Run) -> None:
@@ -103,7 +104,46 @@ def test_checkpoints_without_a_comparable_validation_are_left_out_with_the_remed
     run.validation_path(200).unlink()
     reasons = {item.step: item.reason for item in select(run, METRIC, GATES).excluded}
     assert "--from 205" in reasons[205]
-    assert "not validated" in reasons[200]
+    # A checkpoint between validations was not left out of anything.
+    assert 200 not in reasons
+
+
+def add_tied(run: Run, step: int, si_sdr_db: float, rms_ratios: tuple[float, float, float]) -> None:
+    """Give the run a checkpoint that is worse than 210 for one speaker and better for the others, about as loud."""
+    add(run, step, si_sdr_db, 1.0, -2.0)
+    result = read_result(run, step)
+    samples = tuple(
+        replace(sample, si_sdr_db=si_sdr_db + spread, rms_estimate=rms_ratio)
+        for sample, spread, rms_ratio in zip(result.samples, (2.0, -1.0, -1.0), rms_ratios, strict=False)
+    )
+    samples += result.samples[3:]
+    write_result(run, result.model_copy(update={"samples": samples, "metrics": aggregate(samples, -2.0)}))
+
+
+def test_where_two_cannot_be_told_apart_the_healthier_rms_ratio_wins(run: Run) -> None:
+    # That of 210 is 1.038 for every speaker.
+    add_tied(run, 205, -3.8, (1.01, 1.01, 1.02))
+    assert [ranked.step for ranked in select(run, METRIC, GATES).ranking] == [205, 210, 200]
+    add_tied(run, 215, -3.8, (1.11, 1.11, 1.12))
+    run.validation_path(205).unlink()
+    assert [ranked.step for ranked in select(run, METRIC, GATES).ranking] == [210, 215, 200]
+
+
+def test_where_that_cannot_be_told_either_the_later_wins(run: Run) -> None:
+    for step, order in ((205, [210, 205, 200]), (215, [215, 210, 200])):
+        add_tied(run, step, -3.8, (0.95, 1.01, 1.06))
+        selection = select(run, METRIC, GATES)
+        assert [ranked.step for ranked in selection.ranking] == order
+        behind = selection.ranking[1].behind_best
+        assert behind and behind.verdict is Verdict.NEITHER
+        run.validation_path(step).unlink()
+
+
+def test_both_that_are_chosen_between_are_whole(run: Run) -> None:
+    add_tied(run, 215, -3.8, (0.95, 1.01, 1.06))
+    path = run.checkpoint_path(215)
+    path.write_bytes(path.read_bytes()[:-1])
+    assert [ranked.step for ranked in select(run, METRIC, GATES).ranking] == [210, 200]
 
 
 def test_a_metric_that_is_not_a_number_never_ranks(run: Run) -> None:

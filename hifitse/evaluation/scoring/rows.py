@@ -46,20 +46,14 @@ class PairFile:
             RecordError: it is damaged.
         """
         self.path = path
-        # What a kill has cut is done again.
-        whole, _, _ = read_bytes(path).rpartition(b"\n") if path.exists() else (b"", b"", b"")
-        first, *lines = whole.splitlines() or [b""]
-        if not first:
+        found, self.done = read_pairs(path) if path.exists() else (None, [])
+        if found is None:
             write_text(path, json_lines([header]))
-        try:
-            if first and from_json(first) != header:
-                raise UsageError(
-                    f"{path}: holds another evaluation (of another model, list, device or other metrics); "
-                    "name another folder with --output, or remove this one"
-                )
-            self.done = [PairResult.from_json(from_json(line)) for line in lines]
-        except (ValueError, KeyError, TypeError) as error:
-            raise RecordError(f"{path}: damaged ({error}); remove it, and evaluate again") from None
+        elif found != header:
+            raise UsageError(
+                f"{path}: holds another evaluation (of another model, list, device or other metrics); "
+                "name another folder with --output, or remove this one"
+            )
 
     def keep(self, num_pairs: int) -> None:
         """Cut off what is behind so many pairs: a batch of which a part is missing is done again as a whole."""
@@ -71,6 +65,21 @@ class PairFile:
     def append(self, results: Sequence[PairResult]) -> None:
         append_bytes(self.path, json_lines(result.to_json() for result in results).encode())
         self.done += results
+
+
+def read_pairs(path: Path) -> tuple[dict[str, Any] | None, list[PairResult]]:
+    """Return the header of a ``pairs.jsonl``, None if it has none yet, and the pairs that are whole.
+
+    Raises:
+        RecordError: it is damaged.
+    """
+    # What a kill has cut is done again.
+    whole, _, _ = read_bytes(path).rpartition(b"\n")
+    first, *lines = whole.splitlines() or [b""]
+    try:
+        return from_json(first) if first else None, [PairResult.from_json(from_json(line)) for line in lines]
+    except (ValueError, KeyError, TypeError) as error:
+        raise RecordError(f"{path}: damaged ({error}); remove it, and evaluate again") from None
 
 
 def csv_of(results: Sequence[PairResult]) -> str:
