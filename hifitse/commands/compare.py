@@ -30,7 +30,6 @@ _WHAT = "RUN (its best, or else last), RUN@STEP, an exported model, or a folder 
     app,
     "hifitse compare demo@2800 demo@3200",
     "hifitse compare demo model.safetensors --json",
-    "hifitse compare runs/one/evaluation/test-1a2b3c4d runs/other/evaluation/test-5e6f7a8b",
 )
 def compare(
     a: Annotated[str, typer.Argument(metavar="A", help=f"{_WHAT}.", autocompletion=_complete.runs)],

@@ -22,9 +22,8 @@ app = new_app()
 
 @command(
     app,
-    "hifitse select-best --run demo --metric tp_si_sdr",
     "hifitse select-best --run demo --require 'rms_ratio>=0.8' --require 'ta_suppression_db>=10'",
-    "hifitse select-best --run demo --average 3",
+    "hifitse select-best --run demo --metric tp_si_sdr --average 3",
 )
 def select_best(
     metric: Annotated[
