@@ -73,17 +73,17 @@ class Follower:
                 # Those that were written before the end was told.
                 newest, offset = self._read(offset)
                 rows += newest
+            while self._heard:
+                step, scenes = self._heard.popleft()
+                sample_rate = self.run.config.audio.sample_rate
+                tracker.show(media(step, scenes, sample_rate, with_inputs=with_inputs))
+                with_inputs = False
             for first in range(0, len(rows), _MOST_ROWS):
                 batch = rows[first : first + _MOST_ROWS]
                 tracker.log(batch)
                 if self._given_up:
                     return
                 sent.add(batch)
-            while self._heard:
-                step, scenes = self._heard.popleft()
-                sample_rate = self.run.config.audio.sample_rate
-                tracker.show(media(step, scenes, sample_rate, with_inputs=with_inputs))
-                with_inputs = False
             if is_last:
                 tracker.close()
                 return None if self._given_up else sent.close()

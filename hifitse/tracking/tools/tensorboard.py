@@ -13,7 +13,9 @@ from PIL import Image
 from tensorboard.compat.proto.event_pb2 import Event, SessionLog
 from tensorboard.compat.proto.summary_pb2 import Summary, SummaryMetadata
 from tensorboard.compat.proto.tensor_pb2 import TensorProto
+from tensorboard.compat.proto.tensor_shape_pb2 import TensorShapeProto
 from tensorboard.compat.proto.types_pb2 import DT_STRING
+from tensorboard.plugins.audio import metadata as audio
 from tensorboard.plugins.hparams.summary_v2 import hparams_pb
 from tensorboard.summary.writer.record_writer import RecordWriter
 
@@ -52,19 +54,13 @@ class TensorBoard:
         )
 
     def show(self, media: Media) -> None:
-        values = [
-            Summary.Value(
-                tag=tag,
-                audio=Summary.Audio(
-                    sample_rate=media.sample_rate,
-                    num_channels=1,
-                    length_frames=len(samples),
-                    encoded_audio_string=wav(samples, media.sample_rate),
-                    content_type="audio/wav",
-                ),
-            )
-            for tag, samples in media.audio.items()
-        ]
+        # As a tensor of (clip, label): of the older Summary.Audio, TensorBoard would not tell the browser the format.
+        is_wav = audio.create_summary_metadata("", "", audio.Encoding.Value("WAV"))
+        shape = TensorShapeProto(dim=[TensorShapeProto.Dim(size=1), TensorShapeProto.Dim(size=2)])
+        values = []
+        for tag, samples in media.audio.items():
+            clip = TensorProto(dtype=DT_STRING, tensor_shape=shape, string_val=[wav(samples, media.sample_rate), b""])
+            values.append(Summary.Value(tag=tag, tensor=clip, metadata=is_wav))
         for tag, grey in media.images.items():
             file = io.BytesIO()
             Image.fromarray(grey).save(file, "png", compress_level=1)
