@@ -64,7 +64,8 @@ def older(newer: Run, tmp_path: Path) -> Run:
 
 def as_first_measured(data: dict[str, Any]) -> dict[str, Any]:
     """Return a validation result, or a row about one, without what the first version did not measure."""
-    kept = {key: value for key, value in data.items() if key not in ("checksum", "train_metrics", "train")}
+    added = ("checksum", "train_metrics", "train", "num_new_speakers")
+    kept = {key: value for key, value in data.items() if key not in added}
     for key in ("metrics", "raw_metrics", "raw"):
         if key in kept:
             kept[key] = {name: kept[key][name] for name in MAIN_METRICS}
