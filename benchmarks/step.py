@@ -5,6 +5,7 @@
 kernels: the time in matrix products, attention, LSTMs and Fourier transforms, as a share that a profiler measures.
 bare: forward, objective, backward, clipping, optimizer and EMA on batches that are there; what anyone would write.
 step: the same by the training loop's own step, which also measures, checks for guards and agrees among ranks.
+Of a compiled network kernels and bare are those of the same one as it is.
 training: steps with loader processes, by the clock, and which share of it they wait for scenes.
 
 Rounds of all but the last take turns in one process, by processor time of one thread; figures are medians.
@@ -36,6 +37,7 @@ KERNELS = ("mm", "attention", "lstm", "rnn", "mkldnn", "fft", "linear", "convolu
 MODELS = {
     "compact": ["train.optimizer={kind: adamw}"],
     "attention": ["model={kind: attention}", "train.optimizer={kind: muon}"],
+    "attention, compiled": ["model={kind: attention}", "train.optimizer={kind: muon}", "train.compile=true"],
     "band_attention": [
         "model={kind: band_attention, stft: {n_fft: 256, window: 256, hop: 128}, num_bands: 24, feature_dim: 48, "
         "hidden_dim: 96, num_blocks: 3, num_heads: 4, num_reference_blocks: 1}",
@@ -112,7 +114,7 @@ def measure(settings: Sequence[str], config: str, steps: int) -> dict[str, float
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--models", nargs="+", choices=list(MODELS), default=list(MODELS))
+    parser.add_argument("--models", nargs="+", choices=[*MODELS], default=list(MODELS))
     parser.add_argument("--config", default="demo")
     parser.add_argument("--steps", type=int, default=8)
     add_out(parser)
