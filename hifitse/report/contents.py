@@ -94,12 +94,6 @@ class Contents:
     def guard_steps(self) -> list[int]:
         return sorted({event.step for event in self.events if event.kind in GUARD_EVENTS})
 
-    @property
-    def changes(self) -> list[tuple[int, list[dict[str, Any]]]]:
-        """Step and changed settings of each resume that changed some."""
-        events = [event for event in self.events if event.kind == "config_changed"]
-        return [(event.step, list(event.get("changes") or [])) for event in events]
-
 
 def gather_contents(run: Run, config: Config, corpus: Corpus | None) -> Contents:
     """Read everything that a report says about a run.

@@ -89,7 +89,7 @@ def _metric_panel(runs: Sequence[Contents], name: str) -> Panel:
                 _draw_chosen(axes, run.chosen.step, run.chosen.metrics[name], color)
         if is_share(name):
             axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-            top = min(max(axes.get_ylim()[1], 0.1), 1.03)
+            top = min(max(1.03 * axes.get_ylim()[1], 0.1), 1.04)
             axes.set_ylim(-0.03 * top, top)
         _draw_bounds(axes, runs[0], name)
         _draw_marks(axes, runs)
@@ -170,7 +170,7 @@ def _loss_panel(runs: Sequence[Contents]) -> Panel:
         axes.legend(loc="upper left", ncols=2)
         _draw_marks(axes, runs)
 
-    caption = "of each logged step" if len(runs) > 1 else "of each logged step; terms times their weights add up to it"
+    caption = "as logged" if len(runs) > 1 else "as logged; terms times their weights add up to it"
     return panel("loss", "Training loss", caption, draw)
 
 
