@@ -21,7 +21,7 @@ from hifitse.evaluation.selection import bounds
 from hifitse.losses import Objective
 from hifitse.mixing.curriculum import phase_at
 from hifitse.runs.branches import note_path, read_note
-from hifitse.runs.records import Origin, Row, read_events, read_metrics, read_origin
+from hifitse.runs.records import Best, Origin, Row, read_events, read_metrics, read_origin, read_record
 from hifitse.runs.run import Run
 from hifitse.runs.summary import Summary, summarize
 
@@ -53,6 +53,10 @@ class Contents:
     archived: Sequence[Branch]
     events: Sequence[Row]
     findings: Sequence[Finding]
+    chosen: ValidationResult | None
+    """The validation of what select-best chose, or else the newest; None: nothing was validated."""
+    chosen_path: Path
+    """The file of its weights."""
     lineage: Sequence[Origin] = ()
     """Where it was forked from, where that was forked from, ..."""
     environments: Sequence[tuple[int, dict[str, Any]]] = ()
@@ -62,13 +66,6 @@ class Contents:
     @property
     def name(self) -> str:
         return self.run.name
-
-    @cached_property
-    def chosen(self) -> ValidationResult | None:
-        """The validation of what select-best chose, or else the newest; None: nothing was validated."""
-        best = self.summary.best.step if self.summary.best else None
-        results = self.in_place.results
-        return next((result for result in results if result.step == best), results[-1] if results else None)
 
     @property
     def is_selected(self) -> bool:
@@ -107,14 +104,16 @@ def gather_contents(run: Run, config: Config, corpus: Corpus | None) -> Contents
     results = readable_results(run)
     digest, last = (results[-1].scenes_digest, results[-1].step) if results else ("", 0)
     evidence = gather(run, config, corpus)
+    comparable, summary = comparable_results(run, digest, last), summarize(run.path)
     contents = Contents(
         run,
         config,
-        summarize(run.path),
-        Branch(0, comparable_results(run, digest, last), _rows(run, config)),
+        summary,
+        Branch(0, comparable, _rows(run, config)),
         [_archived(Run(folder), config, digest) for folder in run.archived_folders() if note_path(folder).exists()],
         read_events(run),
         diagnose(evidence) if evidence else [],
+        *_chosen(run, summary.best, comparable),
         list(_ancestors(run)),
         _environments(run),
     )
@@ -123,6 +122,15 @@ def gather_contents(run: Run, config: Config, corpus: Corpus | None) -> Contents
     elif len(contents.in_place.results) < len(results):
         contents.notes.append("validations on other scenes than the newest are left out")
     return contents
+
+
+def _chosen(run: Run, best: Best | None, results: Sequence[ValidationResult]) -> tuple[ValidationResult | None, Path]:
+    if best and best.average:
+        path = run.average_path(best.average)
+        return read_record(path.with_suffix(".json"), ValidationResult, "repeat hifitse select-best --average"), path
+    selected = [result for result in results if best and result.step == best.step]
+    chosen = next(iter([*selected, *reversed(results)]), None)
+    return chosen, run.checkpoint_path(chosen.step if chosen else 0)
 
 
 def differences(contents: Sequence[Contents]) -> list[tuple[str, list[Any]]]:

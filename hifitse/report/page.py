@@ -11,6 +11,9 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from hifitse.config.files import dump_config
+from hifitse.evaluation.comparison import paired
+from hifitse.evaluation.comparison.paired import Difference
+from hifitse.evaluation.intervals import Interval
 from hifitse.evaluation.result import ValidationResult
 from hifitse.evaluation.summary import summarize
 from hifitse.metrics import METRICS
@@ -71,13 +74,14 @@ def page(runs: Sequence[Contents], figures: Figures, listening: Listening) -> st
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"svg": _svg, "figure": _figure, "setting": _setting}
+    environment.filters |= {"svg": _svg, "figure": _figure, "interval": _interval, "setting": _setting}
     return environment.get_template("page.html").render(
         style=Markup((Path(__file__).parent / "page.css").read_text(encoding="utf-8")),
         runs=runs,
         num_colors=len(SERIES),
         tiles=[_tiles(run) for run in runs],
         configs=[dump_config(run.config) for run in runs],
+        verdicts=_verdicts(runs),
         differences=differences(runs),
         figures=figures,
         listening=listening,
@@ -115,12 +119,28 @@ def _intervals(result: ValidationResult) -> dict[str, str]:
     found = {}
     for name in _TILES:
         if name in result.metrics:
-            interval = summaries[name].interval if name in summaries else None
-            known = interval is not None and math.isfinite(interval.low)
-            found[name] = (
-                f"{_figure(interval.low, name)} to {_figure(interval.high, name)}" if known and interval else ""
+            found[name] = _interval(summaries[name].interval, name) if name in summaries else ""
+    return found
+
+
+def _verdicts(runs: Sequence[Contents]) -> list[tuple[str, list[Difference] | None]]:
+    """Return how the chosen checkpoint of the first run compares with that of each other; None: on other scenes."""
+    first, *others = runs
+    found: list[tuple[str, list[Difference] | None]] = []
+    for other in others:
+        if first.chosen and other.chosen:
+            comparable = first.chosen.scenes == other.chosen.scenes
+            found.append(
+                (other.name, paired.differences(first.chosen.samples, other.chosen.samples) if comparable else None)
             )
     return found
+
+
+def _interval(interval: Interval, name: str) -> str:
+    """Return an interval in words; of a mean that has none, none."""
+    if not math.isfinite(interval.low):
+        return ""
+    return f"{_figure(interval.low, name)} to {_figure(interval.high, name)}"
 
 
 def _svg(panel: Panel) -> Markup:

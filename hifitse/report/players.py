@@ -108,7 +108,7 @@ def listen(
             notes.append(f"{run.name} is not to be heard: it was validated on other scenes")
             continue
         try:
-            checkpoint = load_checkpoint(run.run.checkpoint_path(run.chosen.step))
+            checkpoint = load_checkpoint(run.chosen_path)
             models.append((run, load_model(checkpoint, run.config, experiment.device, "ema")))
         except HifitseError as error:
             notes.append(f"{run.name} is not to be heard: {error}")

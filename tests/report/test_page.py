@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 import soundfile as sf
 
-from hifitse.evaluation.result import read_result, write_result
+from hifitse.evaluation.result import ValidationResult, read_result, write_result
+from hifitse.runs.records import Best, write_record
 from hifitse.runs.run import Run
+from hifitse.storage import read_sealed
 from tests.helpers import SPEECH, Cli, append_rows
 from tests.report.browser import CHROMIUM, DRIVER, browser, look
 
@@ -124,6 +126,7 @@ def test_runs_are_overlaid_and_their_settings_compared(cli: Cli, run: Path, tmp_
     config.write_text(config.read_text().replace("clip_norm: ", "clip_norm: 1"))
     page = _write(cli, run, other, "-o", tmp_path / "both.html", "--figures", tmp_path / "figures")
     assert "train.clip_norm" in page.text
+    assert "cannot be told apart" in page.text or "no interval" in page.text
     assert {"estimate of trained, Best", "estimate of other, Best"} <= {
         each["aria-label"] for each in page.all("audio")
     }
@@ -164,3 +167,15 @@ def test_a_browser_shows_all_of_it(cli: Cli, run: Path) -> None:
                 assert state["seconds"] and all(0.5 < seconds < 1 for seconds in state["seconds"])
             assert seen["light"]["background"] != seen["dark"]["background"]
             assert seen["light"]["line"] != seen["dark"]["line"]
+
+
+def test_an_average_of_weights_that_was_chosen_is_shown_and_heard(cli: Cli, run: Path) -> None:
+    assert cli("select-best", "--run", run, "--require", "rms_ratio>=0", "--average", 2).code == 0
+    (average,) = (run / "averages").glob("*.safetensors")
+    best = Best(step=int(average.stem[:8]), metric="tp_si_sdr", value=0.0, average=average.stem)
+    write_record(run / "best.json", best)
+    page = _write(cli, run)
+    assert "an average of weights up to there" in page.text
+    figures = ValidationResult.model_validate(read_sealed(average.with_suffix(".json"))).metrics
+    assert f"{figures['rms_ratio']:.2f}" in page.text
+    assert page.all("audio")
