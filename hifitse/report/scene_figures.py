@@ -28,7 +28,10 @@ def scene_figures(runs: Sequence[Contents]) -> list[Panel]:
     scenes = [(color, samples) for _, color, samples in measured]
     if not scenes:
         return []
-    panels = [_level_panel(scenes), _presence_panel(scenes)]
+    panels = [_level_panel(scenes)]
+    # Results of older versions know less of their scenes.
+    if any(sample.presence_score_db is not None for _, samples in scenes for sample in samples):
+        panels.append(_presence_panel(scenes))
     if any(sample.num_interferers is not None for _, samples in scenes for sample in samples):
         panels.append(_interferer_panel(scenes))
         panels += [_scatter_panel(scenes, *fact) for fact in _FACTS if _is_known(scenes, fact[0])]
