@@ -19,6 +19,8 @@ VARIABLES = {INK: "--ink", MUTED: "--muted", GRID: "--grid", BAD: "--bad"} | {
 }
 """Colours of the figures, and the variables of the page that stand in for them."""
 _SIZE_INCHES = (3.9, 2.4)
+_LINE_INCHES = 0.25
+"""Of a title or of a row of a legend."""
 _STYLE: dict[Any, Any] = {
     "font.size": 9.0,
     "figure.facecolor": "none",
@@ -88,10 +90,13 @@ def write_figure(panel: Panel, folder: Path) -> None:
     with matplotlib.rc_context(_STYLE):
         figure.suptitle(panel.title, fontsize=10)
         axes = figure.axes[0]
-        has_own = axes.get_legend() is not None or not axes.get_legend_handles_labels()[0]
-        legend = None if has_own else figure.legend(loc="outside lower center", ncols=2)
+        entries = [] if axes.get_legend() is not None else axes.get_legend_handles_labels()[0]
+        legend = figure.legend(loc="outside lower center", ncols=2) if entries else None
+        width, height = _SIZE_INCHES
+        figure.set_size_inches(width, height + _LINE_INCHES * (1 + len(entries) / 2))
         for kind in ("svg", "png"):
             figure.savefig(folder / f"{panel.name}.{kind}", dpi=200, facecolor="white")
         figure.suptitle("")
+        figure.set_size_inches(width, height)
         if legend:
             legend.remove()
