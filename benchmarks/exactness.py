@@ -40,6 +40,8 @@ ROLLBACK = (
 )
 # Times, places, versions and words; everything else has to be the same.
 IGNORED_KEYS = {"time", "environment", "config", "path", "folder", "output", "best", "parent", "run", "traceback"}
+# What rows and checkpoints had not before their rows were means.
+IGNORED_KEYS |= {"machine", "num_steps", "weighted_terms", "window"}
 IGNORED_KEYS |= {"message", "detail", "reason", "speech", "noise", "rir"}
 
 

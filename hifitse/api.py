@@ -13,8 +13,9 @@ from hifitse.evaluation.result import read_result
 from hifitse.experiment import Experiment, pick_device
 from hifitse.inference import Extractor
 from hifitse.losses import Objective
-from hifitse.report.live import TrainingDisplay
+from hifitse.report.live.display import TrainingDisplay
 from hifitse.runs.checkpoint_ref import CheckpointRef
+from hifitse.runs.events import EventLog
 from hifitse.runs.records import read_best, read_events, read_metrics
 from hifitse.runs.run import Run
 from hifitse.training.initial import Initial
@@ -86,9 +87,13 @@ def train(
         initial.apply(session.state)
     require_sound_objective(session, allow_unsafe_objective)
     stop = config.train.total_steps if stop_at is None else stop_at
-    train_run(
-        session, target, TrainingDisplay(session, stop), stop, lambda: prepare_new(target, session.config, initial)
-    )
+
+    def prepare(events: EventLog) -> None:
+        prepare_new(target, session.config)
+        if initial:
+            initial.record(target, events)
+
+    train_run(session, target, TrainingDisplay(session, target, stop), stop, prepare)
     return RunView(target)
 
 

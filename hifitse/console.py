@@ -1,20 +1,29 @@
 """Two consoles: data goes to stdout, everything said to people goes to stderr."""
 
 import contextlib
+import datetime
 import io
 import json
 import os
+import shlex
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, TextIO
 
 from rich.console import Console
 from rich.markup import escape
+from rich.text import Text
 
 # What is printed holds names of files and settings: nothing in it is an emoji, a number to be coloured or markup.
 out = Console(highlight=False, emoji=False)
 err = Console(stderr=True, highlight=False, emoji=False)
 _printed_json = False
+_said: list[str] = []
+"""What was told to people, as long as no file takes it."""
+_log: int | None = None
+"""Descriptor of the file that takes it, too."""
+_MOST_SAID = 1000
 
 
 def mute() -> None:
@@ -23,9 +32,24 @@ def mute() -> None:
 
 
 def begin() -> None:
-    """Forget what was printed: another command begins."""
-    global _printed_json
+    """Forget what was printed and said: another command begins."""
+    global _printed_json, _log
     _printed_json = False
+    _said.clear()
+    if _log is not None:
+        os.close(_log)
+        _log = None
+
+
+def also_into(path: Path) -> None:
+    """Append what is said from here on to a file as well, after what this command has said so far.
+
+    What the disk does not take is left out.
+    """
+    global _log
+    with contextlib.suppress(OSError):
+        _log = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        _to_log("".join([_stamped(shlex.join(["hifitse", *sys.argv[1:]])), *_said]))
 
 
 def info(message: str) -> None:
@@ -51,6 +75,7 @@ def urgent(message: str) -> None:
     if not err.quiet:
         with contextlib.suppress(OSError):
             os.write(2, f"{message}\n".encode())
+    _to_log(_stamped(message))
 
 
 class _Stdout(io.FileIO):
@@ -117,6 +142,27 @@ def _spelled(char: str) -> str:
 def _to_err(markup: str) -> None:
     # Lines of a pipe stay whole, whatever their length.
     err.print(markup, soft_wrap=not err.is_terminal)
+    if not err.quiet:
+        line = _stamped(Text.from_markup(markup).plain)
+        if _log is not None:
+            _to_log(line)
+        elif len(_said) < _MOST_SAID:
+            _said.append(line)
+
+
+def into_log(message: str) -> None:
+    """Say something in the log file alone, if there is one."""
+    _to_log(_stamped(clean(message)))
+
+
+def _stamped(text: str) -> str:
+    return f"{datetime.datetime.now().astimezone().isoformat(timespec='seconds')}  {text}\n"
+
+
+def _to_log(lines: str) -> None:
+    if _log is not None:
+        with contextlib.suppress(OSError):
+            os.write(_log, lines.encode(errors="backslashreplace"))
 
 
 def print_line(message: str) -> None:

@@ -20,7 +20,7 @@ from typing import Annotated, Any
 import safetensors
 import safetensors.torch
 import torch
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, model_validator
 from pydantic.dataclasses import dataclass
 from pydantic_core import from_json
 
@@ -49,8 +49,29 @@ class _Watch(BaseModel):
     median: Finite | None = None
 
 
+class _Window(BaseModel):
+    """What `hifitse.training.window` keeps in a checkpoint."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    num_steps: Count = 0
+    sums: dict[str, Finite] = {}
+    counts: dict[str, Annotated[int, Field(ge=1, le=MAX_STEP, strict=True)]] = {}
+
+    @model_validator(mode="after")
+    def _fit(self) -> "_Window":
+        if self.sums.keys() != self.counts.keys() or max(self.counts.values(), default=0) > self.num_steps:
+            raise ValueError("the sums are not those of so many steps")
+        return self
+
+
 def _as_watch(data: dict[str, Any]) -> dict[str, Any]:
     _Watch.model_validate(data)
+    return data
+
+
+def _as_window(data: dict[str, Any]) -> dict[str, Any]:
+    _Window.model_validate(data)
     return data
 
 
@@ -70,6 +91,8 @@ class Header:
     """Step at which the optimizer last started with fresh moments."""
     watch: Annotated[dict[str, Any], AfterValidator(_as_watch)] = dataclasses.field(default_factory=dict)
     """The recent gradient norms, see `hifitse.training.gradient_guard`."""
+    window: Annotated[dict[str, Any], AfterValidator(_as_window)] = dataclasses.field(default_factory=dict)
+    """Sums over the steps since the last row of the metrics log, see `hifitse.training.window`."""
     num_rollbacks: Count = 0
     """How often a guard has rolled this branch back."""
     learning_rate_factor: Annotated[float, Field(gt=0, le=1)] = 1.0

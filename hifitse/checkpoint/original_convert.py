@@ -13,7 +13,7 @@ from hifitse.checkpoint.file import Header
 from hifitse.checkpoint.original_file import Original
 from hifitse.checkpoint.original_network import Shapes, differences, sizes
 from hifitse.checkpoint.weights import expected_tensors, weightless_model
-from hifitse.config.files import to_data
+from hifitse.config.files import to_recorded
 from hifitse.config.model import GridConfig
 from hifitse.config.schema import Config
 from hifitse.errors import CheckpointError, ConfigError
@@ -61,7 +61,7 @@ def convert(original: Original, config: Config) -> Converted:
         )
     header = Header(
         step=original.step,
-        config=to_data(config),
+        config=to_recorded(config),
         data_fingerprint="",
         parent=original.digest,
         # Without its moments AdamW starts afresh, as after --reset-optimizer.

@@ -12,7 +12,7 @@ from hifitse.checkpoint.file import Checkpoint, load_header, tensor_digest
 from hifitse.errors import UsageError
 from hifitse.experiment import Experiment
 from hifitse.runs.checkpoint_ref import CheckpointRef
-from hifitse.runs.records import read_metrics
+from hifitse.runs.records import exact_metrics, read_metrics
 from hifitse.runs.run import Run
 from hifitse.training.state import to_tensors
 from hifitse.training.step import TrainingSession
@@ -83,14 +83,16 @@ def replay(
     was_reset = any(header.optimizer_reset_step == first_step > 0 for header in headers.values())
     session = TrainingSession.resumed(experiment, checkpoint, reset_optimizer=was_reset)
     state = session.state
-    rows = {row.step: _text(row.model_dump()) for row in read_metrics(run) if row.kind == "step"}
+    rows = {row["step"]: _text(row) for row in exact_metrics(run) if row["kind"] == "step"}
     differences: list[str] = []
     num_rows = num_tensors = 0
     for result in session.steps(last_step):
         progress(result.step)
         if recorded := rows.get(result.step):
             num_rows += 1
-            differences += _differing_fields(result.step, recorded, _text(result.to_row()))
+            # Where it was recorded, whatever train.log_every is today; older rows are of one step, and some always are.
+            means = state.window.take() if "num_steps" in recorded else {}
+            differences += _differing_fields(result.step, recorded, _text(result.to_row() | means))
         if header := headers.get(result.step):
             digests = {name: tensor_digest(tensor) for name, tensor in to_tensors(state).items()}
             num_tensors += len(digests)

@@ -23,6 +23,7 @@ COMMANDS = {
     "extract": "Extract the reference speaker's voice from a mixture.",
     "export": "Write a model into one file, for use on any machine.",
     "import": "Start a run from a checkpoint of the original HiFi-TSE script.",
+    "watch": "Show how a training goes that runs elsewhere, until it ends; in a pipe, once.",
     "runs": "List the runs, pin their checkpoints, restore archived branches.",
     "data": "Count, listen to and convert what the model hears.",
     "config": "Show the configuration, or its JSON Schema.",

@@ -60,7 +60,22 @@ def _name(member: Member, folder: Path) -> str:
 
 def _notes(summary: Summary) -> str:
     counts = ((len(summary.pins), "pinned"), (len(summary.abandoned), "abandoned"))
-    return ", ".join(f"{number} {what}" for number, what in counts if number)
+    return ", ".join([*_pace(summary), *(f"{number} {what}" for number, what in counts if number)])
+
+
+def _pace(summary: Summary) -> list[str]:
+    """Return how a training goes: what its last heartbeat says, or that there was none for long."""
+    beat = summary.beat
+    if summary.state != "training" or beat is None:
+        return []
+    if not beat.is_fresh:
+        return [f"no sign of life for {duration(beat.age_seconds)}"]
+    if beat.activity == "starting" or beat.remaining_seconds is None:
+        return ["loading the first scenes"]
+    end = "" if beat.stop_at == beat.total_steps else f" to {_short(beat.stop_at)}"
+    loss = f"loss {beat.means['loss']:.2f}" if "loss" in beat.means else ""
+    pace = [loss, f"{beat.scenes_per_second:.1f} scenes/s", f"{duration(beat.remaining_seconds)} left{end}"]
+    return [part for part in [*pace, "validating" if beat.activity == "validating" else ""] if part]
 
 
 def _state(summary: Summary) -> str:

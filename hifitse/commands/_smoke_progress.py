@@ -3,7 +3,7 @@
 import time
 
 from hifitse.console import info
-from hifitse.report.live import TimeLeft
+from hifitse.report.live.lines import TimeLeft
 from hifitse.training.step import StepResult
 
 _SECONDS_BETWEEN_LINES = 10.0

@@ -4,9 +4,10 @@ from collections.abc import Callable
 
 from hifitse.config.schema import Config
 from hifitse.console import info, print_json
-from hifitse.errors import UsageError
+from hifitse.errors import Interrupted, UsageError
 from hifitse.evaluation.result import read_result
-from hifitse.report.live import TrainingDisplay
+from hifitse.report.live.display import TrainingDisplay
+from hifitse.runs.events import EventLog
 from hifitse.runs.run import Run
 from hifitse.training.loop import train_run
 from hifitse.training.step import TrainingSession
@@ -24,9 +25,15 @@ def stop_step(config: Config, first_step: int, stop_at: int | None) -> int:
     return total if stop_at is None else stop_at
 
 
-def run_training(session: TrainingSession, run: Run, stop: int, json: bool, prepare: Callable[[], None]) -> None:
+def run_training(
+    session: TrainingSession, run: Run, stop: int, json: bool, prepare: Callable[[EventLog], None]
+) -> None:
     """Train until ``stop`` completed steps, on display, and say where the run stands."""
-    train_run(session, run, TrainingDisplay(session, stop), stop, prepare)
+    try:
+        train_run(session, run, TrainingDisplay(session, run, stop), stop, prepare)
+    except Interrupted as interrupted:
+        message = f"{interrupted}; go on with: hifitse resume --run {run.argument}"
+        raise Interrupted(message, interrupted.signal_number) from None
     step, total = session.state.step, session.experiment.config.train.total_steps
     info(f"done: step {step} of {total}, {run.checkpoint_path(step)}")
     if json:

@@ -107,4 +107,4 @@ def resume(
     show_changes(plan.changes, plan.step)
     digests = experiment.ranks.all_gather(plan.checkpoint.digest)
     require_sound_objective(session, allow_unsafe_objective)
-    run_training(session, plan.target, stop, json, lambda: plan.prepare(digests, info))
+    run_training(session, plan.target, stop, json, lambda events: plan.prepare(digests, events))

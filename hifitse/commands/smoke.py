@@ -54,7 +54,7 @@ def smoke(
     from hifitse.checks.audit import audit_session
     from hifitse.checks.smoke import audit_check, smoke, smoke_config
     from hifitse.commands._smoke_progress import SmokeProgress
-    from hifitse.report.live import announce
+    from hifitse.report.live.lines import announce
     from hifitse.training.step import TrainingSession
 
     if checkpoint:

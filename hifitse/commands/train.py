@@ -52,6 +52,7 @@ def train(
         return
     from hifitse.checks.audit import require_sound_objective
     from hifitse.commands._training import run_training, stop_step
+    from hifitse.runs.events import EventLog
     from hifitse.training.initial import Initial
     from hifitse.training.start import prepare_new
     from hifitse.training.step import TrainingSession
@@ -67,4 +68,10 @@ def train(
         for change in initial.changes:
             warn(f"{change.key}: {change.old} where the weights were trained, {change.new} here")
     require_sound_objective(session, allow_unsafe_objective)
-    run_training(session, target, stop, json, lambda: prepare_new(target, session.config, initial))
+
+    def prepare(events: EventLog) -> None:
+        prepare_new(target, session.config)
+        if initial:
+            initial.record(target, events)
+
+    run_training(session, target, stop, json, prepare)

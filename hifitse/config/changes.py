@@ -79,6 +79,7 @@ _CLASSES: dict[str, ChangeClass | tuple[ChangeClass, str]] = {
     "selection": "free",
     "retention": "free",
     "tracking": "free",
+    "on_event": "free",
     "data fingerprint": (
         "matters",
         "the recordings are not those it was trained on; validation results do not compare",

@@ -26,6 +26,8 @@ BUNDLED = Path(__file__).parents[1] / "bundled"
 """What comes with hifitse: ``configs/``, and the recordings of the demo in ``demo_corpus/``."""
 _VARIABLES = {"HIFITSE_DEMO": str(BUNDLED / "demo_corpus")}
 """Variables that paths in a configuration may use besides those of the environment."""
+_OF_THIS_MACHINE = ("on_event",)
+"""Settings that no file with weights brings or takes along."""
 _HAVE_CORPORA: dict[str, type[Section]] = {"data": DataConfig, "validation": SceneSet, "test": SceneSet}
 _PATH_LISTS = [
     (key, name)
@@ -74,12 +76,15 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
 
 
 def from_data(data: Data, source: str, overrides: Sequence[str] = ()) -> Config:
-    """Return the configuration that ``to_data`` made ``data`` from, with overrides applied.
+    """Return the configuration that ``to_recorded`` made ``data`` from, with overrides applied.
+
+    A command in it is left out: files with weights come from anybody, and must not make this machine run something.
 
     Raises:
         ConfigError: it does not fit; each line of the message begins with ``source``.
     """
-    return _validated(copy.deepcopy(data), Origins(source), overrides)
+    recorded = {key: value for key, value in data.items() if key not in _OF_THIS_MACHINE}
+    return _validated(copy.deepcopy(recorded), Origins(source), overrides)
 
 
 def _validated(data: Data, origins: Origins, overrides: Sequence[str]) -> Config:
@@ -197,6 +202,11 @@ def dump_config(config: Config) -> str:
 def to_data(config: Config) -> Data:
     """Return the configuration as dicts, lists and plain values that JSON can hold."""
     return config.model_dump(mode="json")
+
+
+def to_recorded(config: Config) -> Data:
+    """Return the same without what is nobody else's business: the commands of this machine. For checkpoints."""
+    return {key: value for key, value in to_data(config).items() if key not in _OF_THIS_MACHINE}
 
 
 def write_config(path: Path, config: Config) -> None:

@@ -21,6 +21,7 @@ from hifitse.config.section import (
     Section,
     Step,
     Steps,
+    Text,
 )
 from hifitse.config.tracking import TensorBoardConfig, TrackingConfig
 
@@ -175,6 +176,10 @@ class Config(Section):
     """Which checkpoints stay on the disk."""
     tracking: Annotated[tuple[TrackingConfig, ...], Field(max_length=10)] = (TensorBoardConfig(kind="tensorboard"),)
     """The tools that are told of the training, one of a kind; []: none."""
+
+    on_event: Annotated[tuple[Text, ...], Field(max_length=100)] = ()
+    """A command and its arguments, run on this machine for each event of the run, which it gets as JSON on its
+    standard input. It is taken from configuration files and --set, never from a checkpoint or a model."""
 
     @property
     def test_set(self) -> SceneSet:

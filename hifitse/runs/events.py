@@ -5,19 +5,25 @@ from collections.abc import Callable
 from typing import Any
 
 from hifitse.runs.run import Run
-from hifitse.storage import JsonLog
+from hifitse.storage import JsonLog, Row
 
 _WARNINGS = (
     *("sick", "skipped", "rollback", "save_failed", "exam_failed", "loader_failed", "retention_failed"),
     "tracking_failed",
+    "on_event_failed",
 )
 
 
 class EventLog:
-    """Writes events into the run, and tells people about them."""
+    """Writes events into the run, and tells people about them.
 
-    def __init__(self, run: Run, info: Callable[[str], None]) -> None:
-        self.log, self.info = JsonLog(run.events_path), info
+    Args:
+        info: shows a message.
+        send: gets each event, with the path of its run, but not that an event could not be sent.
+    """
+
+    def __init__(self, run: Run, info: Callable[[str], None], send: Callable[[Row], None] | None = None) -> None:
+        self.run, self.log, self.info, self.send = run, JsonLog(run.events_path), info, send
 
     def report(self, kind: str, step: int, message: str, **details: Any) -> None:
         """Record an event and show it.
@@ -25,7 +31,8 @@ class EventLog:
         Args:
             kind: started, resumed, finished, paused, sick (a guard found a validation unhealthy), skipped, rollback,
                 save_failed, saved, exam_failed (a validation result could not be written), loader_failed,
-                config_changed, restored, deleted, retention_failed or tracking_failed (a tool could not be told).
+                config_changed, restored, deleted, retention_failed, tracking_failed (a tool could not be told) or
+                on_event_failed.
             step: completed steps.
             details: further figures; not shown.
         """
@@ -35,4 +42,7 @@ class EventLog:
     def record(self, kind: str, step: int, message: str, **details: Any) -> None:
         """Record an event without showing it: cleaned, initialized; stopped, interrupted and failed, which the command reports."""
         now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-        self.log.append({"time": now, "kind": kind, "step": step, "message": message, **details})
+        event = {"time": now, "kind": kind, "step": step, "message": message, **details}
+        self.log.append(event)
+        if self.send and kind != "on_event_failed":
+            self.send({"run": str(self.run.path.absolute()), **event})

@@ -124,6 +124,11 @@ def read_metrics(run: Run) -> list[Row]:
     return _rows(run.metrics_path)
 
 
+def exact_metrics(run: Run) -> list[dict[str, Any]]:
+    """Return the rows without what is of the machine and the hour: the same, to the bit, however a run was resumed."""
+    return [row.model_dump(exclude={"machine"}) for row in read_metrics(run)]
+
+
 def write_metrics(run: Run, rows: Iterable[Row]) -> None:
     """Replace the metrics log."""
     storage.write_text(run.metrics_path, storage.json_lines(row.model_dump() for row in rows))

@@ -7,6 +7,8 @@ runs/demo/
   validation/step_00000200.json         metrics and per-sample results of one validation (exams/ in older runs)
   metrics.jsonl                         one row per log_every steps, and one per validation
   events.jsonl                          what happened, in order of time: starts, stops, guards, skipped steps
+  heartbeat.json                        where the training that goes on is; not there where none does
+  log.txt                               what trainings said on stderr
   best.json                             what select-best chose
   averages/00000200_1a2b3c4d.safetensors  weight averages that select-best --average made, each with its validation (.json)
   pins.json                             checkpoints that retention never deletes, and why
@@ -78,6 +80,14 @@ class Run:
     @property
     def events_path(self) -> Path:
         return self.path / "events.jsonl"
+
+    @property
+    def heartbeat_path(self) -> Path:
+        return self.path / "heartbeat.json"
+
+    @property
+    def log_path(self) -> Path:
+        return self.path / "log.txt"
 
     @property
     def best_path(self) -> Path:

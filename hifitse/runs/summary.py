@@ -11,6 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from hifitse.config.parsing.yaml import MOST_BYTES, read_yaml
 from hifitse.errors import reason
+from hifitse.runs.heartbeat import Heartbeat, read_heartbeat
 from hifitse.runs.records import Best, Origin, Pin, Row, Step, read_best, read_events, read_origin, read_pins
 from hifitse.runs.run import Run
 from hifitse.storage import opened, read_bytes
@@ -31,7 +32,7 @@ class Summary:
     guard: str | None = None
     """The guard that stopped it."""
     step: int = 0
-    """Completed steps, as far as they are on the disk."""
+    """Completed steps, as far as they are on the disk; of a training that goes on, all of them."""
     total_steps: int | None = None
     best: Best | None = None
     """What select-best chose."""
@@ -41,6 +42,8 @@ class Summary:
     """Numbers of the archived branches."""
     origin: Origin | None = None
     """What a fork, an import or a training with --init began with."""
+    beat: Heartbeat | None = None
+    """Where the training is that goes on, or was when it ended without a word."""
     last_activity: float = 0.0
     """When a file of the run last changed, in seconds since 1970."""
     files: dict[tuple[int, int], int] = field(default_factory=dict)
@@ -53,6 +56,7 @@ class Summary:
             "best": self.best and self.best.model_dump(),
             "pins": {step: pin.model_dump() for step, pin in self.pins.items()},
             "origin": self.origin and self.origin.model_dump(),
+            "beat": self.beat and self.beat.model_dump(),
         }
         data = {**vars(self), **records, "path": str(self.path), "size_bytes": sum(self.files.values())}
         del data["files"]
@@ -73,22 +77,30 @@ def summarize(path: Path) -> Summary:
 
     summary.checkpoints = attempt("checkpoints", run.checkpoint_steps, [])
     logged = attempt("metrics.jsonl", lambda: _last_logged_step(run.metrics_path), 0)
-    summary.step = max([logged, *summary.checkpoints])
+    summary.beat = read_heartbeat(run)
+    summary.step = max([logged, *summary.checkpoints, *([summary.beat.step] if summary.beat else [])])
     summary.total_steps = attempt("config.yaml", lambda: _total_steps(run), None)
     summary.best = attempt("best.json", lambda: read_best(run), None)
     summary.pins = attempt("pins.json", lambda: read_pins(run), {})
     summary.abandoned = attempt("abandoned", lambda: [folder.name for folder in run.archived_folders()], [])
     summary.origin = attempt("origin.json", lambda: read_origin(run), None)
-    is_locked = attempt("lock", run.is_locked, False)
+    is_training = attempt("lock", lambda: is_trained(run, summary.beat), False)
     events: list[Row] = attempt("events.jsonl", lambda: read_events(run), [])
-    summary.state, summary.guard = state(events, is_locked, summary.step, summary.total_steps)
+    summary.state, summary.guard = state(events, is_training, summary.step, summary.total_steps)
     attempt("a file", lambda: _measure(path, summary), None)
     return summary
 
 
-def state(events: Sequence[Row], is_locked: bool, step: int, total_steps: int | None) -> tuple[str, str | None]:
+def is_trained(run: Run, beat: Heartbeat | None) -> bool:
+    """Tell whether a training goes on: here by its lock, on another machine by its heartbeat."""
+    # Not every shared disk shows the locks of other machines.
+    is_elsewhere = beat is not None and beat.host != os.uname().nodename
+    return bool(is_elsewhere and beat and beat.is_fresh) or run.is_locked()
+
+
+def state(events: Sequence[Row], is_training: bool, step: int, total_steps: int | None) -> tuple[str, str | None]:
     """Return the state of a run, and the guard that stopped it, from what happened to it, oldest first."""
-    if is_locked:
+    if is_training:
         return "training", None
     for event in reversed(events):
         if event.kind in _ENDS:

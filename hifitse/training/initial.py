@@ -84,10 +84,10 @@ class Initial:
         begin = f"begins with the weights of {self.origin.source}, step {self.origin.step}"
         return [begin, *(f"{len(names)} {what}: {', '.join(names)}" for what, names in listed.items() if names)]
 
-    def record(self, run: Run) -> None:
+    def record(self, run: Run, events: EventLog) -> None:
         """Note in a run where it comes from; its lock is held."""
         write_record(run.origin_path, self.origin)
-        EventLog(run, lambda _: None).record(
+        events.record(
             "initialized",
             0,
             self.lines()[0],

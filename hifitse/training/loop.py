@@ -15,6 +15,7 @@ from hifitse.errors import CheckpointError, HifitseError, Interrupted, LoaderErr
 from hifitse.evaluation.guards import Alarm
 from hifitse.evaluation.result import ValidationResult
 from hifitse.evaluation.validation import validate
+from hifitse.runs.events import EventLog
 from hifitse.runs.records import is_validated
 from hifitse.runs.run import Run
 from hifitse.schedule import is_due
@@ -27,11 +28,14 @@ from hifitse.training.step import StepResult, TrainingSession
 T = TypeVar("T")
 
 
-def train_run(session: TrainingSession, run: Run, display: Display, stop_at: int, prepare: Callable[[], None]) -> None:
+def train_run(
+    session: TrainingSession, run: Run, display: Display, stop_at: int, prepare: Callable[[EventLog], None]
+) -> None:
     """Train in a run until ``stop_at`` completed steps, holding its lock; signals end the training in order.
 
     Args:
-        prepare: makes the run ready to be trained; called with the lock held. Like the lock, it is the main rank's.
+        prepare: makes the run ready to be trained; called with the lock held, and with where it logs its events. Like
+            the lock, it is the main rank's.
 
     Raises:
         UsageError: another process trains the run, or the package of a tracker is not installed.
@@ -45,13 +49,18 @@ def train_run(session: TrainingSession, run: Run, display: Display, stop_at: int
             stack.enter_context(run.lock())
         # Until here every rank has only read.
         ranks.barrier()
-        ranks.on_main(prepare)
+        recorder = Recorder(run, display, session.experiment, session.state.step, stop_at)
+        ranks.on_main(lambda: prepare(recorder.events))
+        # The folder of a fork is in its place only now.
+        if ranks.is_main:
+            console.also_into(run.log_path)
+        stack.enter_context(recorder)
         interrupts = stack.enter_context(Interrupts(console.urgent))
         stack.enter_context(display)
-        train(session, run, display, interrupts, stop_at)
+        train(session, recorder, interrupts, stop_at)
 
 
-def train(session: TrainingSession, run: Run, display: Display, interrupts: Interrupts, stop_at: int) -> None:
+def train(session: TrainingSession, recorder: Recorder, interrupts: Interrupts, stop_at: int) -> None:
     """Train until ``stop_at`` completed steps, and return to a healthy checkpoint when a guard says so.
 
     Raises:
@@ -60,8 +69,7 @@ def train(session: TrainingSession, run: Run, display: Display, interrupts: Inte
         Interrupted: a signal arrived; the state is saved.
         StoppedError: a guard stopped the run; the state is saved.
     """
-    experiment, config, ranks = session.experiment, session.experiment.config, session.experiment.ranks
-    recorder = Recorder(run, display, experiment)
+    experiment, config, ranks, run = session.experiment, session.config, session.experiment.ranks, recorder.run
     start = session.state.step
     recorder.event("resumed" if start else "started", start, f"training from step {start}")
     while True:
@@ -124,7 +132,7 @@ def _train(session: TrainingSession, recorder: Recorder, interrupts: Interrupts,
             with _saving(state, recorder, HifitseError):
                 result = _loading("after", steps.next, steps, recorder)
             with _saving(state, recorder, Exception):
-                recorder.step(result, time.perf_counter() - started, session.waited_seconds - waited)
+                recorder.step(result, state, time.perf_counter() - started, session.waited_seconds - waited)
                 received = ranks.all_reduce_max(interrupts.received or 0)
                 alarm = judge_step(result, state, config, recorder)
                 validation_due = _validation_due(state.step, config.train)
@@ -186,7 +194,7 @@ def _run_validation(steps: _Steps, recorder: Recorder, interrupts: Interrupts) -
     ranks = experiment.ranks
 
     def progress(num_scenes: int) -> None:
-        recorder.display.validation_progress(num_scenes)
+        recorder.validation_progress(num_scenes)
         if received := ranks.all_reduce_max(interrupts.received or 0):
             raise Interrupted("interrupted", received)
 

@@ -5,6 +5,7 @@ been given: whatever is free when it is resumed, it goes on with the same number
 """
 
 import contextlib
+import resource
 import weakref
 from dataclasses import replace
 from math import inf
@@ -164,3 +165,10 @@ def _free_bytes(device: torch.device, num_ranks: int) -> int:
     # A container may have less.
     limit = _CGROUP.read_text().strip() if _CGROUP.exists() else "max"
     return (free if limit == "max" else min(free, int(limit))) // num_ranks
+
+
+def peak_memory_bytes(device: torch.device) -> int:
+    """Return the most memory that this process has used so far: of the GPU if it trains on one, else of the machine."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

@@ -1,6 +1,5 @@
 """How a training starts: as a new run, or from a checkpoint. All is checked before anything is written."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,16 +16,12 @@ from hifitse.runs.events import EventLog
 from hifitse.runs.fork import fork
 from hifitse.runs.records import is_validated, read_events
 from hifitse.runs.run import Run
-from hifitse.training.initial import Initial
 from hifitse.training.memory import as_recorded
 from hifitse.training.step import TrainingSession
 
 
-def prepare_new(run: Run, config: Config, initial: Initial | None = None) -> None:
+def prepare_new(run: Run, config: Config) -> None:
     """Make a new run ready to be trained; what a run that ended before its first checkpoint left is archived.
-
-    Args:
-        initial: what it begins with, which is noted in it.
 
     Raises:
         UsageError: the run exists.
@@ -36,8 +31,6 @@ def prepare_new(run: Run, config: Config, initial: Initial | None = None) -> Non
     # Of a fork that was killed before it began.
     run.origin_path.unlink(missing_ok=True)
     write_config(run.config_path, config)
-    if initial:
-        initial.record(run)
 
 
 @dataclass
@@ -77,6 +70,8 @@ class Resume:
         name = f"the checkpoint of step {checkpoint.header.step}"
         old = from_data(checkpoint.header.config, name)
         config = as_recorded(config, old)
+        # Checkpoints do not know the commands of a machine.
+        old = old.model_copy(update={"on_event": config.on_event})
         changes = [classify_change(change) for change in config_changes(old, config)]
         require_allowed(changes, name)
         file = ref.file or source.checkpoint_path(checkpoint.header.step)
@@ -108,12 +103,12 @@ class Resume:
         self.config = session.config
         return session
 
-    def prepare(self, digests: list[str], info: Callable[[str], None]) -> None:
+    def prepare(self, digests: list[str], events: EventLog) -> None:
         """Make the target ready to be trained; what is newer than the checkpoint is archived. The lock is held.
 
         Args:
             digests: of the checkpoint that each rank has read.
-            info: called with what is archived, in words.
+            events: shows what is archived, and logs what is changed.
 
         Raises:
             UsageError: the run was trained meanwhile, or the ranks have read different checkpoints.
@@ -127,9 +122,9 @@ class Resume:
         elif target.checkpoint_steps() != self.seen or not owns(target, self.checkpoint):
             raise UsageError(f"{target.path}: another process has trained this run meanwhile; repeat the command")
         if folder := archive_after(target, self.step):
-            info(f"everything after step {self.step} was moved to {folder}")
+            events.info(f"everything after step {self.step} was moved to {folder}")
         write_config(target.config_path, self.config)
         if self.changes:
             message = f"changed at step {self.step}: {', '.join(change.key for change in self.changes)}"
             changes = [change.to_json() for change in self.changes]
-            EventLog(target, info).record("config_changed", self.step, message, changes=changes)
+            events.record("config_changed", self.step, message, changes=changes)

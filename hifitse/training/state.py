@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from hifitse.checkpoint.file import Checkpoint, Header
 from hifitse.checkpoint.weights import load_weights, require_state
-from hifitse.config.files import to_data
+from hifitse.config.files import to_recorded
 from hifitse.config.schema import Config
 from hifitse.errors import ConfigError, HifitseError
 from hifitse.experiment import Experiment
@@ -20,6 +20,7 @@ from hifitse.models.build import build_model
 from hifitse.optimizer import Optimizer, build_optimizer
 from hifitse.seeding import derive
 from hifitse.training.gradient_guard import GradientGuard
+from hifitse.training.window import Window
 
 
 @dataclass
@@ -39,6 +40,8 @@ class TrainState:
     """Digest of the checkpoint that this training continues."""
     gradient_guard: GradientGuard = field(default_factory=GradientGuard)
     """The recent gradient norms."""
+    window: Window = field(default_factory=Window)
+    """The steps since the last row of the metrics log."""
     num_rollbacks: int = 0
     """How often a guard has rolled this branch back."""
     learning_rate_factor: float = 1.0
@@ -92,12 +95,13 @@ def header(state: TrainState, experiment: Experiment) -> Header:
     """Return what the checkpoint of a state says about itself."""
     return Header(
         step=state.step,
-        config=to_data(experiment.config),
+        config=to_recorded(experiment.config),
         data_fingerprint=experiment.corpus.fingerprint,
         environment=experiment.environment,
         parent=state.parent,
         optimizer_reset_step=state.optimizer_reset_step,
         watch=state.gradient_guard.to_json(),
+        window=state.window.to_json(),
         num_rollbacks=state.num_rollbacks,
         learning_rate_factor=state.learning_rate_factor,
     )
@@ -121,6 +125,7 @@ def from_checkpoint(
     state.num_rollbacks = checkpoint.header.num_rollbacks
     state.learning_rate_factor = checkpoint.header.learning_rate_factor
     state.gradient_guard = GradientGuard.from_json(checkpoint.header.watch)
+    state.window = Window.from_json(checkpoint.header.window)
     load_weights(state.model, checkpoint, "model/")
     load_weights(state.ema, checkpoint, "ema/")
     if reset_optimizer:

@@ -4,6 +4,7 @@ import contextlib
 import time
 from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +18,7 @@ from hifitse.losses import energy_db, places, term_means
 from hifitse.metrics import rms
 from hifitse.mixing.batch import MicroBatch, of_next_step, step_counts
 from hifitse.mixing.curriculum import phase_at
-from hifitse.schedule import ema_decay, learning_rate
+from hifitse.schedule import ema_decay, is_due, learning_rate
 from hifitse.training.gradient_guard import Skip
 from hifitse.training.memory import as_recorded, fitted
 from hifitse.training.state import TrainState, from_checkpoint, new_state, update_ema
@@ -35,15 +36,40 @@ class StepResult:
     learning_rate: float
     loss: float
     terms: dict[str, float]
+    """Mean of each term over the scenes that it applies to."""
+    weighted_terms: dict[str, float]
+    """The same, each times its weight: they add up to the loss."""
     grad_norm: float
     skipped: Skip | None
     """Why the step was not taken (the weights stayed as they were); None where it was."""
     rms_ratio: float | None
     ta_energy_db: float | None
 
-    def to_row(self) -> dict[str, object]:
-        """Return the row for metrics.jsonl."""
+    def to_row(self) -> dict[str, Any]:
+        """Return what was measured, for metrics.jsonl."""
         return {name: value for name, value in vars(self).items() if value is not None}
+
+    def figures(self) -> dict[str, float]:
+        """Return what can be averaged over steps, see `Window`."""
+        row = self.to_row()
+        names: tuple[str, ...] = ("loss", "grad_norm", "rms_ratio", "ta_energy_db")
+        figures = {name: row[name] for name in names if name in row}
+        for name, value in self.terms.items():
+            # A term without a scene that it applies to is 0, but was not measured.
+            if (self.ta_energy_db if name == "absent" else self.rms_ratio) is not None:
+                figures[f"terms.{name}"] = value
+        return figures | {f"weighted_terms.{name}": value for name, value in self.weighted_terms.items()}
+
+
+def due_row(state: TrainState, result: StepResult, log_every: int) -> dict[str, Any] | None:
+    """Return the row of metrics.jsonl that is due after a step, or None; call it once a step.
+
+    It holds the means over the steps taken since the row before. A step that was not taken is in none of them: it has
+    a row of its own.
+    """
+    if result.skipped:
+        return result.to_row()
+    return result.to_row() | state.window.take() if is_due(result.step, log_every) else None
 
 
 def train_step(state: TrainState, micro_batches: Iterable[MicroBatch], experiment: Experiment) -> StepResult:
@@ -92,17 +118,21 @@ def train_step(state: TrainState, micro_batches: Iterable[MicroBatch], experimen
         update_ema(state.ema, state.model, ema_decay(config.train, state.step))
     state.step += 1
 
-    return StepResult(
+    result = StepResult(
         step=state.step,
         phase=phase.name,
         learning_rate=rate,
         loss=figures["loss"],
         terms={name: figures[name] for name in means},
+        weighted_terms={name: weight * figures[name] for name, weight in objective.weights(has_absent).items()},
         grad_norm=figures["grad_norm"],
         skipped=skipped,
         rms_ratio=figures["rms_ratio"] if counts.num_present else None,
         ta_energy_db=figures["energy_db"] / counts.num_absent if counts.num_absent else None,
     )
+    if skipped is None:
+        state.window.add(result.figures())
+    return result
 
 
 class TrainingSession:

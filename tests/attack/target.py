@@ -144,7 +144,7 @@ if __name__ == "__main__":
 
     import hifitse.commands._tables
     import hifitse.commands._verify
-    import hifitse.report.live
+    import hifitse.report.live.display
     import hifitse.training.loop  # noqa: F401
     from hifitse.commands._app import COMMANDS, load_command
 

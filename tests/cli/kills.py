@@ -22,14 +22,14 @@ import torch._dynamo  # noqa: F401
 
 import hifitse.commands.resume
 import hifitse.commands.train
-import hifitse.report.live
+import hifitse.report.live.display
 import hifitse.training.loop  # noqa: F401
 from hifitse.checkpoint.file import load_header
 from hifitse.cli import main
 from hifitse.distributed.signals import SignalReceived, end_in_order
 from hifitse.evaluation.result import read_result
 from hifitse.runs.checkpoint_ref import CheckpointRef
-from hifitse.runs.records import read_events, read_metrics
+from hifitse.runs.records import exact_metrics, read_events, read_metrics
 from hifitse.runs.run import Run
 from tests.helpers import TINY
 from tests.processes import children, descendants, is_alive, wait_for
@@ -58,7 +58,7 @@ class Torture:
         assert _wait(self._start(self.reference, every=1)) == 0, "the undisturbed run ends well"
         self.seconds = time.monotonic() - started
         self.tensors = {step: _tensors(self.reference, step) for step in self.reference.checkpoint_steps()}
-        self.rows = read_metrics(self.reference)
+        self.rows = exact_metrics(self.reference)
 
     def run(self, num_kills: int) -> dict[str, int]:
         """Send that many signals, each time to a run that goes on, and let the last one come to its end.
@@ -181,8 +181,8 @@ class Torture:
         self.seen[f"kills with {'the newest' if newest >= due else 'the last but one'} checkpoint in place"] += 1
         # A save waits for the one before; that of the step `done` may not have begun.
         assert newest >= due - EVERY * (1 if done > due else 2), f"step {done} was reached, {newest} is the newest"
-        kept = [row for row in rows if row.step <= newest]
-        expected = [row for row in self.rows if row.step <= newest]
+        kept = [row for row in exact_metrics(run) if row["step"] <= newest]
+        expected = [row for row in self.rows if row["step"] <= newest]
         assert kept == expected or kept == expected[:-1], (
             "no row of a saved step is missing, but of a validation cut short"
         )
@@ -193,7 +193,7 @@ class Torture:
         assert set(range(EVERY, 25, EVERY)) <= set(steps)
         assert {step: _tensors(run, step) for step in steps} == {step: self.tensors[step] for step in steps}
         assert CheckpointRef("last").load(run)[1] == []
-        assert read_metrics(run) == self.rows
+        assert exact_metrics(run) == self.rows
         assert run.validation_steps() == self.reference.validation_steps()
         assert all(read_result(run, step) == read_result(self.reference, step) for step in run.validation_steps())
         assert not list(run.path.rglob(".*.tmp"))

@@ -1,6 +1,7 @@
 """A run that was interrupted anywhere, any number of times, equals one that was not: to the bit."""
 
 import os
+import statistics
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,7 @@ import torch
 
 from hifitse.checkpoint.file import load_checkpoint
 from hifitse.evaluation.result import read_result
-from hifitse.runs.records import read_metrics
+from hifitse.runs.records import exact_metrics, read_metrics
 from hifitse.runs.run import Run
 from tests.helpers import MUON, NETWORKS, TINY, Cli
 
@@ -30,6 +31,29 @@ def test_interruptions_change_nothing(cli: Cli, tmp_path: Path, num_workers: int
     require_exact(
         cli, tmp_path, [*INTERRUPTIONS], f"data.num_workers={num_workers}", f"train.micro_batch_size={micro_batch_size}"
     )
+
+
+def test_an_interruption_inside_a_window_does_not_change_the_means_of_its_row(cli: Cli, tmp_path: Path) -> None:
+    require_exact(cli, tmp_path, [2, 3, 7], "train.log_every=5")
+    each = Run(tmp_path / "each")
+    assert cli("train", "--config", TINY, "--run", each.path).code == 0
+    steps = {row.step: row for row in read_metrics(each) if row.kind == "step"}
+    rows = [row for row in read_metrics(Run(tmp_path / "interrupted")) if row.kind == "step"]
+    assert [(row.step, row.get("num_steps")) for row in rows] == [(5, 5), (10, 5)]
+    for row in rows:
+        window = [steps[step] for step in range(row.step - 4, row.step + 1)]
+        assert row.get("loss") == pytest.approx(statistics.fmean(step.get("loss") for step in window))
+        assert sum(row.get("weighted_terms").values()) == pytest.approx(row.get("loss"))
+        heard = [step.get("ta_energy_db") for step in window if step.get("ta_energy_db") is not None]
+        assert row.get("ta_energy_db") == pytest.approx(statistics.fmean(heard))
+        assert row.get("terms")["absent"] == pytest.approx(
+            statistics.fmean(step.get("terms")["absent"] for step in window if step.get("ta_energy_db") is not None)
+        )
+        machine = row.get("machine")
+        assert machine["scenes_per_second"] > 0 and 0 <= machine["wait_share"] <= 1
+        assert machine["peak_memory_bytes"] > 1e7 and machine["time"].startswith("20")
+    outcome = cli("resume", "--run", tmp_path / "interrupted", "--from", 4, "--verify", "--steps", 8)
+    assert outcome.code == 0, outcome.err
 
 
 @pytest.mark.parametrize("network", NETWORKS)
@@ -66,7 +90,7 @@ def require_exact(cli: Cli, tmp_path: Path, interruptions: list[int], *overrides
         assert cli("resume", "--run", interrupted.path, "--stop-at", step).code == 0
         assert interrupted.checkpoint_steps()[-1] == step
 
-    assert read_metrics(interrupted) == read_metrics(straight)
+    assert exact_metrics(interrupted) == exact_metrics(straight)
     for step in straight.checkpoint_steps():
         ours, theirs = (load_checkpoint(run.checkpoint_path(step)) for run in (interrupted, straight))
         assert ours.tensors.keys() == theirs.tensors.keys()

@@ -15,7 +15,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from hifitse.checkpoint.file import load_checkpoint, load_header, verify_checkpoint
 from hifitse.evaluation.result import read_result
-from hifitse.runs.records import Row, read_events, read_metrics
+from hifitse.runs.records import Row, exact_metrics, read_events
 from hifitse.runs.run import Run
 from hifitse.training import step as stepping
 from hifitse.training.saving import retry
@@ -151,7 +151,7 @@ def assert_equal(run: Run, trained: Path) -> None:
     for step in run.checkpoint_steps():
         ours, theirs = (load_header(r.checkpoint_path(step)) for r in (run, other))
         assert ours[0].digests == theirs[0].digests
-    assert read_metrics(run) == read_metrics(other)
+    assert exact_metrics(run) == exact_metrics(other)
     assert [read_result(run, step) for step in (4, 8, 12)] == [read_result(other, step) for step in (4, 8, 12)]
     assert not list(run.path.rglob(".*.tmp"))
 
@@ -212,8 +212,8 @@ class NoValidationFolder:
         (run.path / "elsewhere").rename(run.path / "validation")
 
 
-def by_step(run: Run) -> list[Row]:
-    return sorted(read_metrics(run), key=lambda row: (row.step, row.kind == "exam"))
+def by_step(run: Run) -> list[dict[str, Any]]:
+    return sorted(exact_metrics(run), key=lambda row: (row["step"], row["kind"] == "exam"))
 
 
 @pytest.mark.parametrize("trouble", [FullDisk, NoValidationFolder])

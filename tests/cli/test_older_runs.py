@@ -62,10 +62,12 @@ def older(newer: Run, tmp_path: Path) -> Run:
     return run
 
 
+NEWER_KEYS = ("checksum", "train_metrics", "train", "num_new_speakers", "num_steps", "weighted_terms", "machine")
+
+
 def as_first_measured(data: dict[str, Any]) -> dict[str, Any]:
     """Return a validation result, or a row about one, without what the first version did not measure."""
-    added = ("checksum", "train_metrics", "train", "num_new_speakers")
-    kept = {key: value for key, value in data.items() if key not in added}
+    kept = {key: value for key, value in data.items() if key not in NEWER_KEYS}
     for key in ("metrics", "raw_metrics", "raw"):
         if key in kept:
             kept[key] = {name: kept[key][name] for name in MAIN_METRICS}
@@ -76,7 +78,7 @@ def as_first_measured(data: dict[str, Any]) -> dict[str, Any]:
 
 def files(run: Run) -> list[str]:
     found = [str(path.relative_to(run.path)) for path in run.path.rglob("*") if path.is_file()]
-    return sorted(name for name in found if not name.startswith("tensorboard/"))
+    return sorted(name for name in found if not name.startswith(("tensorboard/", "log.txt")))
 
 
 def content(run: Run) -> tuple[object, ...]:

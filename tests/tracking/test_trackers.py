@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from hifitse.checkpoint.file import load_header
-from hifitse.runs.records import read_events, read_metrics
+from hifitse.runs.records import exact_metrics, read_events
 from hifitse.runs.run import Run
 from hifitse.tracking import follower, trackers
 from hifitse.tracking.tools.tensorboard import TensorBoard
@@ -20,7 +20,7 @@ from tests.tracking.holdings import in_place, in_tensorboard
 def assert_equal(run: Run, trained: Path) -> None:
     """The training was as one that nobody was told of."""
     ours, theirs = (load_header(each.checkpoint_path(12))[0].digests for each in (run, Run(trained)))
-    assert ours == theirs and read_metrics(run) == read_metrics(Run(trained))
+    assert ours == theirs and exact_metrics(run) == exact_metrics(Run(trained))
 
 
 def troubles(run: Run) -> list[str]:

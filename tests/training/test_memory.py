@@ -16,7 +16,7 @@ from hifitse.config.model import BandAttentionConfig
 from hifitse.config.schema import Config
 from hifitse.distributed.ranks import Ranks
 from hifitse.experiment import Experiment
-from hifitse.runs.records import read_metrics
+from hifitse.runs.records import exact_metrics
 from hifitse.runs.run import Run
 from hifitse.training import memory
 from hifitse.training.memory import as_recorded, fitted
@@ -139,7 +139,7 @@ def test_a_run_keeps_its_choice_whatever_is_free_later(
     assert resumed.code == 0 and "changed" not in resumed.err and "micro-batches of" not in resumed.err
     assert cli("resume", *auto, "--run", run.path, "--verify", "--from", 3).code == 0
     assert cli("train", "--config", TINY, "--set", f"{SIZE}=1", "--run", straight.path, "--stop-at", 6).code == 0
-    assert [row for row in read_metrics(run) if row.step <= 6] == read_metrics(straight)
+    assert [row for row in exact_metrics(run) if row["step"] <= 6] == exact_metrics(straight)
 
     changed = cli("resume", "--run", run.path, "--set", f"{SIZE}=4", "--stop-at", 8)
     assert f"changed: {SIZE}: 1 -> 4 (free)" in changed.err
