@@ -31,6 +31,19 @@ RequiredRunOption = Annotated[
     str,
     typer.Option("--run", "-r", metavar="RUN", help="Name under runs/, or a path.", autocompletion=_complete.runs),
 ]
+ModelOption = Annotated[
+    str | None,
+    typer.Option("--model", metavar="FILE", help="An exported model, or bundled: the one that comes with hifitse."),
+]
+OfRunOption = Annotated[
+    str | None,
+    typer.Option(
+        "--from",
+        metavar="CHECKPOINT",
+        help="Of the run: a step, last, best, or a file (default: best).",
+        autocompletion=_complete.checkpoints,
+    ),
+]
 SetOption = Annotated[
     list[str] | None,
     typer.Option(

@@ -59,6 +59,20 @@ def has_default_run() -> bool:
     return default is not None and Run.named(default.stem).exists()
 
 
+def named_model(
+    model: str | None, source: str | None, config: Path | None, run: str | None, overrides: list[str] | None
+) -> str | None:
+    """Return the exported model that ``--model`` names, ``bundled`` where nothing is named or trained, else None.
+
+    Raises:
+        UsageError: what names a run is given as well.
+    """
+    of_run = source or config or run or overrides
+    if model is not None and of_run:
+        raise UsageError("--model brings all it needs; leave out --run, --from, --config and --set")
+    return model or (None if of_run or has_default_run() else "bundled")
+
+
 def resolve_file(file: Path, overrides: list[str] | None) -> tuple[Config, Run]:
     """Return the configuration that a checkpoint file brings, and the run that it lies in."""
     from hifitse.checkpoint.file import load_header

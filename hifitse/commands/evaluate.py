@@ -6,18 +6,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hifitse.commands import _complete
 from hifitse.commands._help import command, new_app
 from hifitse.commands._options import (
     ConfigOption,
     DeviceOption,
     JsonOption,
+    ModelOption,
+    OfRunOption,
     PerceptualOption,
     RunOption,
     SetOption,
     names_in,
 )
-from hifitse.commands._setup import build_experiment, has_default_run, load_from, progress_bar, resolve
+from hifitse.commands._setup import build_experiment, load_from, named_model, progress_bar, resolve
 from hifitse.console import info, print_json, print_line, print_text
 from hifitse.errors import UsageError
 
@@ -64,19 +65,8 @@ def evaluate(
             "--speaker-encoder", metavar="FILE", help="ONNX model for speaker_similarity (default: resemblyzer's)."
         ),
     ] = None,
-    model: Annotated[
-        str | None,
-        typer.Option("--model", metavar="FILE", help="An exported model, or bundled: the one that comes with hifitse."),
-    ] = None,
-    source: Annotated[
-        str | None,
-        typer.Option(
-            "--from",
-            metavar="CHECKPOINT",
-            help="Of the run: a step, last, best, or a file (default: best).",
-            autocompletion=_complete.checkpoints,
-        ),
-    ] = None,
+    model: ModelOption = None,
+    source: OfRunOption = None,
     output: Annotated[
         Path | None,
         typer.Option(
@@ -94,10 +84,7 @@ def evaluate(
 
     Whole utterances, a row for each pair of mixture and target. One that was interrupted goes on where it was.
     """
-    if model is not None and (source or config or run or overrides):
-        raise UsageError("--model brings all it needs; leave out --run, --from, --config and --set")
-    if not (model or source or config or run or overrides or has_default_run()):
-        model = "bundled"
+    model = named_model(model, source, config, run, overrides)
     where = Path()
     if model is None:
         settings, found = resolve(config, run, overrides)

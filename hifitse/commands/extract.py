@@ -6,10 +6,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hifitse.commands import _complete
 from hifitse.commands._help import command, new_app
-from hifitse.commands._options import ConfigOption, DeviceOption, JsonOption, RunOption, SetOption
-from hifitse.commands._setup import has_default_run, load_from, progress_bar, resolve
+from hifitse.commands._options import (
+    ConfigOption,
+    DeviceOption,
+    JsonOption,
+    ModelOption,
+    OfRunOption,
+    RunOption,
+    SetOption,
+)
+from hifitse.commands._setup import load_from, named_model, progress_bar, resolve
 from hifitse.console import info, print_json, print_line, warn
 from hifitse.errors import HifitseError, UsageError
 
@@ -50,19 +57,8 @@ def extract(
         int | None,
         typer.Option("--channel", min=0, metavar="N", help="Extract from this channel alone, from 0 (default: each)."),
     ] = None,
-    model: Annotated[
-        str | None,
-        typer.Option("--model", metavar="FILE", help="An exported model, or bundled: the one that comes with hifitse."),
-    ] = None,
-    source: Annotated[
-        str | None,
-        typer.Option(
-            "--from",
-            metavar="CHECKPOINT",
-            help="Of the run: a step, last, best, or a file (default: best).",
-            autocompletion=_complete.checkpoints,
-        ),
-    ] = None,
+    model: ModelOption = None,
+    source: OfRunOption = None,
     config: ConfigOption = None,
     run: RunOption = None,
     overrides: SetOption = None,
@@ -75,10 +71,7 @@ def extract(
 
     A list has the columns mixture, reference (reference2, ...) and output.
     """
-    if model is not None and (source or config or run or overrides):
-        raise UsageError("--model brings all it needs; leave out --run, --from, --config and --set")
-    if not (model or source or config or run or overrides or has_default_run()):
-        model = "bundled"
+    model = named_model(model, source, config, run, overrides)
     found = resolve(config, run, overrides)[1] if model is None else None
     from hifitse.extraction.jobs import check_jobs, find_jobs, is_many
 
