@@ -37,7 +37,14 @@ KERNELS = ("mm", "attention", "lstm", "rnn", "mkldnn", "fft", "linear", "convolu
 MODELS = {
     "compact": ["train.optimizer={kind: adamw}"],
     "attention": ["model={kind: attention}", "train.optimizer={kind: muon}"],
+    "attention, bfloat16": ["model={kind: attention}", "train.optimizer={kind: muon}", "train.precision=bfloat16"],
     "attention, compiled": ["model={kind: attention}", "train.optimizer={kind: muon}", "train.compile=true"],
+    "attention, compiled, bfloat16": [
+        "model={kind: attention}",
+        "train.optimizer={kind: muon}",
+        "train.compile=true",
+        "train.precision=bfloat16",
+    ],
     "band_attention": [
         "model={kind: band_attention, stft: {n_fft: 256, window: 256, hop: 128}, num_bands: 24, feature_dim: 48, "
         "hidden_dim: 96, num_blocks: 3, num_heads: 4, num_reference_blocks: 1}",
@@ -59,7 +66,8 @@ def bare_step(state: TrainState, batches: Sequence[MicroBatch], experiment: Expe
     counts, has_absent = step_counts(experiment.config, step), True
     state.optimizer.zero_grad(set_to_none=True)
     for batch in batches:
-        estimate = state.model(batch.mixture, batch.reference)
+        with experiment.autocast():
+            estimate = state.model(batch.mixture, batch.reference)
         sums = experiment.objective.sums(estimate, batch.target, batch.mixture, batch.present, has_absent)
         experiment.objective.loss(sums, counts, has_absent).backward()
     torch.nn.utils.clip_grad_norm_(state.model.parameters(), experiment.config.train.clip_norm)
@@ -122,7 +130,8 @@ def main() -> None:
     torch.set_num_threads(1)
     found = {name: measure(MODELS[name], options.config, options.steps) for name in options.models}
     table = Table(title=f"{machine()}; medians of {options.steps}")
-    for column in ("model", "bare, s", "step, s", "step / bare", "step / kernels", "training, s", "waiting"):
+    table.add_column("model", no_wrap=True)
+    for column in ("bare, s", "step, s", "step / bare", "step / kernels", "training, s", "waiting"):
         table.add_column(column)
     for name, figures in found.items():
         times = [f"{figures[key]:.3f}" for key in ("bare", "step", "step over bare", "step over kernels")]

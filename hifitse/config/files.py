@@ -27,7 +27,7 @@ BUNDLED = Path(__file__).parents[1] / "bundled"
 _VARIABLES = {"HIFITSE_DEMO": str(BUNDLED / "demo_corpus")}
 """Variables that paths in a configuration may use besides those of the environment."""
 _OF_THIS_MACHINE = ("on_event",)
-"""Settings that no file with weights brings or takes along."""
+"""Settings that no file with weights brings or takes along, and no page shows."""
 _HAVE_CORPORA: dict[str, type[Section]] = {"data": DataConfig, "validation": SceneSet, "test": SceneSet}
 _PATH_LISTS = [
     (key, name)
@@ -205,7 +205,7 @@ def to_data(config: Config) -> Data:
 
 
 def to_recorded(config: Config) -> Data:
-    """Return the same without what is nobody else's business: the commands of this machine. For checkpoints."""
+    """Return the same without what is nobody else's business: the commands of this machine. For what others get."""
     return {key: value for key, value in to_data(config).items() if key not in _OF_THIS_MACHINE}
 
 

@@ -10,7 +10,8 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from hifitse.config.files import dump_config
+from hifitse.config.files import to_recorded
+from hifitse.config.parsing.yaml import write_yaml
 from hifitse.evaluation.comparison import paired
 from hifitse.evaluation.comparison.paired import Difference
 from hifitse.evaluation.intervals import Interval
@@ -80,7 +81,7 @@ def page(runs: Sequence[Contents], figures: Figures, listening: Listening) -> st
         runs=runs,
         num_colors=len(SERIES),
         tiles=[_tiles(run) for run in runs],
-        configs=[dump_config(run.config) for run in runs],
+        configs=[write_yaml(to_recorded(run.config)) for run in runs],
         verdicts=_verdicts(runs),
         differences=differences(runs),
         figures=figures,

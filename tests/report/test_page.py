@@ -78,6 +78,15 @@ def test_the_page_needs_nothing_but_itself(cli: Cli, run: Path) -> None:
     assert referred and set(referred) <= {attributes.get("id") for _, attributes in page.elements}
 
 
+def test_the_commands_of_this_machine_are_nobody_elses_business(cli: Cli, run: Path) -> None:
+    config = Run(run).config_path
+    config.write_text(config.read_text().replace("on_event: []", "on_event: [notify, secret-token]"))
+    assert "secret-token" in config.read_text()
+    assert cli("report", run).code == 0
+    page = (run / "report.html").read_text()
+    assert "secret-token" not in page and "log_every" in page
+
+
 def test_it_shows_and_says_what_the_records_say(cli: Cli, run: Path) -> None:
     page = _write(cli, run)
     figures = {each["id"] for each in page.all("figure") if "id" in each}
