@@ -4,8 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from hifitse.checkpoint.export import BUNDLED_MODEL, find_model, is_exported, load_exported, trained_model
-from hifitse.checkpoint.file import load_checkpoint
+from hifitse.checkpoint.export import BUNDLED_MODEL, find_model, load_trained, trained_model
 from hifitse.checks.audit import require_sound_objective
 from hifitse.config.schema import Config
 from hifitse.errors import UsageError
@@ -41,7 +40,7 @@ def load(source: str | Path = BUNDLED_MODEL, *, checkpoint: str | int | None = N
     """
     path = find_model(source)
     if path.is_file():
-        trained = load_exported(path) if is_exported(path) else trained_model(load_checkpoint(path))
+        trained = load_trained(path)
     elif path.suffix == ".safetensors":
         raise UsageError(f"{path}: no such file in {Path.cwd()}")
     else:

@@ -8,6 +8,7 @@ pages, contents are small. Lines for make are looked up in the Makefile.
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -96,6 +97,8 @@ def shell(after_the_demo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
 
     def run(line: str) -> None:
         words = shlex.split(line, comments=True)
+        if words[:2] == ["hifitse", "listen"]:
+            return listens_until_it_is_interrupted(words[1:])
         if words[:1] == ["hifitse"] and not {">", "|", "&&"} & set(words):
             # In this process: starting torch for each line would take minutes.
             outcome = cli(*words[1:])
@@ -106,6 +109,15 @@ def shell(after_the_demo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
         assert done.returncode == 0, f"{line}\n{done.stdout}\n{done.stderr}"
 
     return run
+
+
+def listens_until_it_is_interrupted(words: list[str]) -> None:
+    command = [sys.executable, "-m", "hifitse", *words, "--port", "0"]
+    with subprocess.Popen(command, stdout=-1, stderr=-1, text=True) as process:
+        assert process.stdout and process.stdout.readline().startswith("http://127.0.0.1:")
+        process.send_signal(signal.SIGINT)
+        process.communicate()
+    assert process.returncode == 130
 
 
 @pytest.mark.parametrize("block", [pytest.param(text, id=place) for place, text in blocks("sh")])

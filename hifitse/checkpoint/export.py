@@ -13,7 +13,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
 from torch import Tensor, nn
 
-from hifitse.checkpoint.file import Checkpoint, Header, load_checkpoint, load_header, save_checkpoint
+from hifitse.checkpoint.file import Checkpoint, Header, load_checkpoint, save_checkpoint
 from hifitse.checkpoint.weights import network_of
 from hifitse.config import files
 from hifitse.config.model import ModelConfig
@@ -22,6 +22,7 @@ from hifitse.errors import CheckpointError, UsageError, reason
 
 BUNDLED_MODEL = "bundled"
 """What ``--model`` and ``--init`` call the model that comes with hifitse."""
+_EITHER = "give what hifitse export wrote, or a checkpoint of a run"
 
 
 class _Exported(BaseModel):
@@ -116,6 +117,16 @@ def load_exported(path: Path) -> TrainedModel:
         raise CheckpointError(f"{path}: {error}") from error
 
 
+def load_trained(path: Path) -> TrainedModel:
+    """Read an exported model, or the EMA model of a training checkpoint, and verify all of it.
+
+    Raises:
+        CheckpointError: the file is missing, damaged, or neither of them.
+    """
+    checkpoint = _load(path, _EITHER)
+    return trained_model(checkpoint) if _is_training(checkpoint) else _build(checkpoint, "")
+
+
 @dataclass(frozen=True)
 class Weights:
     """The weights in a file, and what they are of."""
@@ -134,7 +145,7 @@ def load_weights_of(path: Path) -> Weights:
     Raises:
         CheckpointError: the file is missing, damaged, neither of them, or of a network that this version does not know.
     """
-    checkpoint = _load(path, "give what hifitse export wrote, or a checkpoint of a run")
+    checkpoint = _load(path, _EITHER)
     prefix = "ema/" if _is_training(checkpoint) else ""
     tensors = {name.removeprefix(prefix): t for name, t in checkpoint.tensors.items() if name.startswith(prefix)}
     return Weights(tensors, network_settings(checkpoint.header), checkpoint.header.step, checkpoint.digest)
@@ -147,14 +158,6 @@ def network_settings(header: Header) -> dict[str, Any]:
         CheckpointError: this version does not know such a network.
     """
     return _settings(header).model_dump(mode="json", include={"audio": {"sample_rate"}, "model": True})
-
-
-def is_exported(path: Path) -> bool:
-    """Tell whether a file is an exported model, rather than a training checkpoint or something else."""
-    try:
-        return "data" not in load_header(path)[0].config
-    except CheckpointError:
-        return False
 
 
 def _is_training(checkpoint: Checkpoint) -> bool:

@@ -21,6 +21,7 @@ COMMANDS = {
     "report": "Write one HTML page of what happened in runs: curves, scenes, players, configuration.",
     "evaluate": "Measure a model on a test set, by the figures that papers report.",
     "extract": "Extract the reference speaker's voice from a mixture.",
+    "listen": "Open a page on this machine to hear what a model makes of recordings.",
     "export": "Write a model into one file, for use on any machine.",
     "import": "Start a run from a checkpoint of the original HiFi-TSE script.",
     "watch": "Show how a training goes that runs elsewhere, until it ends; in a pipe, once.",

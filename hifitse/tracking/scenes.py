@@ -47,7 +47,7 @@ def media(step: int, scenes: Sequence[HeardScene], sample_rate: int, *, with_inp
         for part in ("mixture", "reference", "target", "estimate") if with_inputs else ("estimate",):
             samples = getattr(scene, part)
             audio[f"scene_{scene.index:05d}/{part}"] = (32767 * samples.clip(-1, 1)).round().astype(np.int16)
-        images[f"scene_{scene.index:05d}/spectrograms"] = _spectrograms(scene)
+        images[f"scene_{scene.index:05d}/spectrograms"] = spectrograms(scene.mixture, scene.target, scene.estimate)
     return Media(step, sample_rate, audio, images)
 
 
@@ -58,13 +58,13 @@ def wav(samples: NDArray[np.int16], sample_rate: int) -> bytes:
     return file.getvalue()
 
 
-def _spectrograms(scene: HeardScene) -> NDArray[np.uint8]:
-    """Return mixture, target and estimate on one scale: black is the loudest of the mixture, white 80 dB below."""
-    levels = [_level_db(samples) for samples in (scene.mixture, scene.target, scene.estimate)]
+def spectrograms(first: NDArray[np.float32], *others: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Return waveforms (L,), one below the other: black is the loudest of the first, white 80 dB below that."""
+    levels = [_level_db(samples) for samples in (first, *others)]
     loudest = levels[0].max()
     grey = [(255 * ((loudest - level) / _RANGE_DB).clip(0, 1)).astype(np.uint8) for level in levels]
     gap = np.full_like(grey[0][:4], 128)
-    return np.vstack([grey[0], gap, grey[1], gap, grey[2]])
+    return np.vstack([grey[0], *(part for picture in grey[1:] for part in (gap, picture))])
 
 
 def _level_db(samples: NDArray[np.float32]) -> NDArray[np.floating]:

@@ -4,8 +4,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from hifitse.checkpoint.export import find_model, load_exported, network_settings, trained_model
-from hifitse.checkpoint.file import Header, load_checkpoint, load_header
+from hifitse.checkpoint.export import find_model, load_trained, network_settings
+from hifitse.checkpoint.file import Header, load_header
 from hifitse.config.changes import Change, config_changes, data_changes
 from hifitse.config.files import from_data
 from hifitse.errors import UsageError
@@ -76,7 +76,7 @@ class Side:
             UsageError: it is of another sample rate.
             CheckpointError: it is damaged.
         """
-        trained = load_exported(self.path) if self._is_exported else trained_model(load_checkpoint(self.path))
+        trained = load_trained(self.path)
         rate = experiment.config.audio.sample_rate
         if trained.sample_rate != rate:
             raise UsageError(

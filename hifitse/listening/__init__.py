@@ -1,0 +1,1 @@
+"""A local page to hear what a model makes of recordings."""
