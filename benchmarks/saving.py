@@ -20,9 +20,9 @@ from report import add_out, machine, write_figures
 from hifitse.checkpoint.file import save_checkpoint
 from hifitse.config.files import load_config
 from hifitse.experiment import Experiment
+from hifitse.json_log import JsonLog
 from hifitse.runs.events import EventLog
 from hifitse.runs.run import Run
-from hifitse.storage import JsonLog
 from hifitse.training.saving.saver import Saver
 from hifitse.training.state import TrainState, header, new_state, to_tensors
 

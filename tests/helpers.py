@@ -1,6 +1,8 @@
 """What tests import: where the bundled data are, and the shape of what the command line gives back."""
 
-from collections.abc import Callable
+import resource
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,7 +11,7 @@ import numpy as np
 import soundfile as sf
 
 from hifitse.config.files import BUNDLED
-from hifitse.storage import append_bytes, json_lines
+from hifitse.json_log import append_bytes, json_lines
 
 DATA = Path(__file__).parent / "data"
 DEMO_CORPUS = BUNDLED / "demo_corpus"
@@ -59,3 +61,14 @@ def make_strangers(root: Path) -> Path:
 def append_rows(path: Path, *rows: dict[str, object]) -> None:
     """Append rows to a log, as a run that goes on would."""
     append_bytes(path, json_lines(rows).encode())
+
+
+@contextmanager
+def files_no_longer_than(num_bytes: int) -> Iterator[None]:
+    """As if the disk were full: no file of this process grows beyond so many bytes."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (num_bytes, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from hifitse.runs.run import Run
-from hifitse.storage import JsonLog, Row
+from hifitse.json_log import JsonLog, Row
 
 _WARNINGS = (
     *("sick", "skipped", "rollback", "save_failed", "exam_failed", "loader_failed", "retention_failed"),

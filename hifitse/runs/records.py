@@ -16,7 +16,7 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, RootModel, ValidationError
 
-from hifitse import storage
+from hifitse import json_log, storage
 from hifitse.config.section import MAX_STEP, MetricName
 from hifitse.errors import RecordError, UsageError, reason
 from hifitse.runs.run import Run
@@ -131,7 +131,7 @@ def exact_metrics(run: Run) -> list[dict[str, Any]]:
 
 def write_metrics(run: Run, rows: Iterable[Row]) -> None:
     """Replace the metrics log."""
-    storage.write_text(run.metrics_path, storage.json_lines(row.model_dump() for row in rows))
+    storage.write_text(run.metrics_path, json_log.json_lines(row.model_dump() for row in rows))
 
 
 def read_events(run: Run) -> list[Row]:
@@ -148,7 +148,7 @@ def is_validated(run: Run, step: int) -> bool:
 
 def _rows(path: Path) -> list[Row]:
     rows = []
-    for data in storage.read_rows(path):
+    for data in json_log.read_rows(path):
         try:
             rows.append(Row.model_validate(data))
         except ValidationError:

@@ -14,7 +14,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from hifitse.storage import Row
+from hifitse.json_log import Row
 
 LIMIT_SECONDS = 30.0
 """For one event; after the end of a training also for all that still wait."""

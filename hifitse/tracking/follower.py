@@ -4,7 +4,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 
-from hifitse import storage
+from hifitse import json_log
 from hifitse.errors import reason
 from hifitse.tracking.protocol import TrackedRun, Tracker
 from hifitse.tracking.rows import Figures, figures
@@ -91,7 +91,7 @@ class Follower:
             rows, offset = self._read(offset)
 
     def _read(self, offset: int) -> tuple[list[Figures], int]:
-        rows, offset = storage.read_new_rows(self.run.folder / "metrics.jsonl", offset)
+        rows, offset = json_log.read_new_rows(self.run.folder / "metrics.jsonl", offset)
         return [row for row in map(figures, rows) if row], offset
 
     def _start(self, tracker: Tracker, sent: Sent, rows: list[Figures]) -> int:

@@ -5,7 +5,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from hifitse.storage import Row
+from hifitse.json_log import Row
 
 _GROUPS = {"metrics": "validation", "raw": "validation_model_weights", "train": "validation_of_training_speakers"}
 """Of a row about a validation, see `hifitse.runs.records`."""

@@ -8,7 +8,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from hifitse import storage
+from hifitse import json_log, storage
 from hifitse.tracking.rows import Figures
 
 
@@ -17,7 +17,7 @@ class Sent:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        rows = storage.read_rows(path)
+        rows = json_log.read_rows(path)
         self.head = rows[0] if rows and {"name", "id"} <= rows[0].keys() else {}
         self.entries = [row for row in rows if {"step", "digest"} <= row.keys()]
         self.is_closed = bool(rows) and rows[-1].get("closed") is True
@@ -43,14 +43,14 @@ class Sent:
     def begin(self, name: str, run_id: str, kept: int) -> None:
         """Note the run in the tool, and that it has the first rows of those that were noted, and nothing else."""
         self.head, self.entries = {"name": name, "id": run_id}, self.entries[:kept]
-        storage.write_text(self.path, storage.json_lines([self.head, *self.entries]))
+        storage.write_text(self.path, json_log.json_lines([self.head, *self.entries]))
 
     def add(self, rows: Sequence[Figures]) -> None:
         """Note that these rows were sent, too."""
         entries = [{"step": row.step, "digest": row.digest} for row in rows]
-        storage.append_bytes(self.path, storage.json_lines(entries).encode())
+        json_log.append_bytes(self.path, json_log.json_lines(entries).encode())
         self.entries += entries
 
     def close(self) -> None:
         """Note that nothing else was sent."""
-        storage.append_bytes(self.path, storage.json_lines([{"closed": True}]).encode())
+        json_log.append_bytes(self.path, json_log.json_lines([{"closed": True}]).encode())

@@ -11,11 +11,11 @@ from hifitse.errors import HifitseError
 from hifitse.evaluation.result import ValidationResult
 from hifitse.evaluation.retention import prune
 from hifitse.experiment import Experiment
+from hifitse.json_log import JsonLog
 from hifitse.mixing.batch import MicroBatch
 from hifitse.runs.events import EventLog
 from hifitse.runs.heartbeat import Heartbeat, Pulse
 from hifitse.runs.run import Run
-from hifitse.storage import JsonLog
 from hifitse.tracking.command import EventCommand
 from hifitse.tracking.protocol import TrackedRun
 from hifitse.tracking.scenes import HeardScene

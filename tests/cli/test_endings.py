@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from hifitse.checkpoint.file import load_checkpoint
+from hifitse.json_log import read_rows
 from hifitse.runs.records import read_events, read_metrics
 from hifitse.runs.run import Run
-from hifitse.storage import read_rows
 from tests.helpers import TINY, Cli
 from tests.processes import descendants, endless_training, is_alive, marked, wait_for
 

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from hifitse.json_log import read_rows
 from hifitse.runs.records import read_events, read_metrics
 from hifitse.runs.run import Run
-from hifitse.storage import read_rows
 from tests.helpers import TINY, Cli
 from tests.processes import endless_training, wait_for
 from tests.tracking.holdings import in_place, in_tensorboard, in_trackio

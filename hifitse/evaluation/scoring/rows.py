@@ -13,8 +13,9 @@ from typing import Any
 from pydantic_core import from_json
 
 from hifitse.errors import RecordError, UsageError
+from hifitse.json_log import append_bytes, json_lines
 from hifitse.metrics import Sample
-from hifitse.storage import append_bytes, json_lines, naming, read_bytes, write_text
+from hifitse.storage import naming, read_bytes, write_text
 
 
 @dataclass(frozen=True)

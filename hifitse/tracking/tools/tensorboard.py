@@ -20,7 +20,7 @@ from tensorboard.plugins.hparams.summary_v2 import hparams_pb
 from tensorboard.summary.writer.record_writer import RecordWriter
 
 from hifitse.config.tracking import TensorBoardConfig
-from hifitse.storage import append_bytes
+from hifitse.json_log import append_bytes
 from hifitse.tracking.protocol import TrackedRun
 from hifitse.tracking.rows import Figures
 from hifitse.tracking.scenes import Media, wav

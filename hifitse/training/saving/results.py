@@ -5,9 +5,9 @@ import time
 
 from hifitse.errors import HifitseError, Interrupted
 from hifitse.evaluation.result import ValidationResult, write_result
+from hifitse.json_log import JsonLog
 from hifitse.runs.events import EventLog
 from hifitse.runs.run import Run
-from hifitse.storage import JsonLog
 from hifitse.training.saving import retry
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from hifitse import storage
+from hifitse import json_log, storage
 from hifitse.checkpoint.file import Header, save_checkpoint
 from hifitse.errors import CheckpointError, HifitseError, Interrupted
 from hifitse.experiment import Experiment
@@ -43,7 +43,7 @@ class Saver:
     """
 
     def __init__(
-        self, run: Run, experiment: Experiment, events: EventLog, rows: storage.JsonLog, when_saved: Callable[[], None]
+        self, run: Run, experiment: Experiment, events: EventLog, rows: json_log.JsonLog, when_saved: Callable[[], None]
     ) -> None:
         self.run, self.experiment, self.events, self.rows = run, experiment, events, rows
         self.when_saved = when_saved
