@@ -19,7 +19,7 @@ from hifitse.listening.extraction import PICTURED_SECONDS, hear
 
 THEME = gr.themes.Base(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"])
 """With the fonts of the system: those of gradio's own themes are fetched."""
-STYLE = "#picture img { width: 100%; height: 18rem } .dark #picture img { filter: invert(1) }"
+STYLE = "#picture * { padding: 0 } #picture img { width: 100%; height: 18rem } .dark #picture img { filter: invert(1) }"
 
 
 def build_page(
@@ -80,7 +80,7 @@ def build_page(
             button = gr.Button("Extract", variant="primary", elem_id="extract", min_width=200)
         voice = gr.Audio(label="Extracted voice", interactive=False, buttons=["download"], elem_id="voice")
         words = gr.Markdown(elem_id="words")
-        picture = gr.HTML(elem_id="picture", padding=False)
+        picture = gr.HTML(elem_id="picture")
         button.click(extract, [model, mixture, reference], [voice, words, picture], api_name="extract")
         blocks.load(look_again, None, model, api_name="models")
     return blocks
