@@ -10,7 +10,7 @@ EXAMPLE := runs/demo/example
 
 $(INSTALLED): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev,rooms,hdf5,figures,metrics,trackio,demo]'
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev,rooms,hdf5,figures,metrics,trackio,demo,sweep]'
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps 'resemblyzer>=0.1.4,<1'
 	touch $@
 

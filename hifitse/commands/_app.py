@@ -14,6 +14,7 @@ COMMANDS = {
     "smoke": "Check a configuration, or a resume, in a few steps before GPU weeks are spent on it.",
     "train": "Start a new run: train through all phases, validate, save checkpoints.",
     "resume": "Continue a run from its newest checkpoint or from an older one.",
+    "sweep": "Try settings: train many runs, each with other values, and say which are best and which mattered.",
     "validate": "Measure a checkpoint on the fixed validation scenes.",
     "select-best": "Rank the validated checkpoints of a run and point `best` at the winner.",
     "compare": "Say which of two models is better, metric by metric, and whether the difference is real.",

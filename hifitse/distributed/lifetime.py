@@ -14,12 +14,15 @@ _ORPHAN_SECONDS = 7.0
 """How long a rank may take to end its step and save it once its launcher is gone."""
 
 
-def die_with_parent() -> None:
+def die_with_parent(number: signal.Signals = signal.SIGKILL) -> None:
     """Let the kernel kill this process when its parent ends, even while it is stopped or waits for a disk.
 
     Its parent is the thread that started it, which has to last as long.
+
+    Args:
+        number: the signal that it gets instead, after which it ends by itself.
     """
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL))
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(number))
 
 
 def end_with_launcher() -> None:

@@ -120,8 +120,8 @@ def select(run: Run, metric: Metric, bounds: list[Bound], averages: Sequence[Can
     candidates = [*(Candidate(run.checkpoint_path(result.step), result) for result in results), *averages]
     eligible = []
     for candidate in candidates:
-        if objection := _objection(run, candidate, metric, bounds):
-            excluded.append(objection)
+        if refused := objection(run, candidate, metric, bounds):
+            excluded.append(refused)
         else:
             eligible.append(candidate)
     eligible.sort(key=lambda candidate: (metric.cost(candidate.result.metrics[metric.name]), -candidate.result.step))
@@ -175,7 +175,7 @@ def choose(run: Run, metric: Metric, bounds: list[Bound], averages: Sequence[Can
     return selection
 
 
-def _objection(run: Run, candidate: Candidate, metric: Metric, bounds: list[Bound]) -> Excluded | None:
+def objection(run: Run, candidate: Candidate, metric: Metric, bounds: list[Bound]) -> Excluded | None:
     """Return why a candidate cannot be selected, or None."""
     step, metrics = candidate.result.step, candidate.result.metrics
     needed = dict.fromkeys([*(bound.metric.name for bound in bounds), metric.name])

@@ -66,9 +66,9 @@ class _Found:
     """The field whose alternatives pydantic tried one after the other, if that is where it failed."""
 
 
-def lines_for(error: ValidationError, origins: Origins) -> list[str]:
-    """Return one line for each problem."""
-    found = [_locate(details) for details in error.errors()]
+def lines_for(error: ValidationError, origins: Origins, root: type[Section] = Config) -> list[str]:
+    """Return one line for each problem with what ``root`` was to be made of."""
+    found = [_locate(details, root) for details in error.errors()]
     return list(dict.fromkeys(origins.line(*_message(item)) for item in found if not _is_echo(item, found)))
 
 
@@ -83,11 +83,11 @@ def _is_echo(item: _Found, found: list[_Found]) -> bool:
     return any(other.path != item.branch or not _is_type_error(other.error) for other in rivals)
 
 
-def _locate(error: ErrorDetails) -> _Found:
+def _locate(error: ErrorDetails, root: type[Section]) -> _Found:
     """Follow pydantic's location through the annotations; it contains union tags, which are no keys."""
     path: KeyPath = ()
-    annotation: Any = Config
-    section: type[Section] = Config
+    annotation: Any = root
+    section: type[Section] = root
     branch: KeyPath | None = None
     description: str | None = None
     holder: Any = None

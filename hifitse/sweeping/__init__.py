@@ -1,0 +1,1 @@
+"""Sweeps: many trainings with other settings each, by several processes and machines, and what comes of them."""
