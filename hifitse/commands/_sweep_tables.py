@@ -38,13 +38,18 @@ def show_standing(standing: Standing) -> None:
     table.add_column("step", justify="right", no_wrap=True)
     for key in standing.keys:
         table.add_column(cell(names[key]), justify="right", overflow="fold")
-    table.add_column("", overflow="fold")
+    table.add_column("", no_wrap=True)
+    why: dict[str, list[str]] = {}
     for trial in standing.trials:
         value = "" if trial.value is None else f"{trial.value:.2f}"
         values = (cell(shown(trial.settings[key])) if key in trial.settings else "" for key in standing.keys)
-        state = "" if trial.state == "complete" else f"{trial.state}: {trial.reason}" if trial.reason else trial.state
-        table.add_row(str(trial.number), value, "" if trial.step is None else str(trial.step), *values, cell(state))
+        state = "" if trial.state == "complete" else trial.state
+        table.add_row(str(trial.number), value, "" if trial.step is None else str(trial.step), *values, state)
+        if trial.reason:
+            why.setdefault(f"{trial.state}: {trial.reason}", []).append(str(trial.number))
     out.print(table)
+    for reason, numbers in why.items():
+        print_line(f"{'trials' if len(numbers) > 1 else 'trial'} {', '.join(numbers)} {reason}")
     if standing.importance:
         out.print()
         print_line("which settings mattered: their shares in what tells the best trials from the others")

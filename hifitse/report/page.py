@@ -23,6 +23,9 @@ from hifitse.report.curves import is_share, training_curves
 from hifitse.report.drawing import SERIES, Panel, inline_svg, write_figure
 from hifitse.report.players import Listening
 from hifitse.report.scene_figures import scene_figures
+from hifitse.report.setting_figures import setting_figures
+from hifitse.sweeping.space import short_keys, shown
+from hifitse.sweeping.standing import Standing
 
 _TILES = (
     "tp_si_sdri",
@@ -40,15 +43,17 @@ class Figures:
 
     training: Sequence[Panel]
     scenes: Sequence[Panel]
+    settings: Sequence[Panel]
+    """Of a sweep."""
 
     @classmethod
-    def draw(cls, runs: Sequence[Contents]) -> "Figures":
-        return cls(training_curves(runs), scene_figures(runs))
+    def draw(cls, runs: Sequence[Contents], sweep: Standing | None = None) -> "Figures":
+        return cls(training_curves(runs), scene_figures(runs), setting_figures(sweep) if sweep else [])
 
     def write(self, folder: Path) -> None:
         """Write each of them as ``NAME.svg`` and ``NAME.png``."""
         folder.mkdir(parents=True, exist_ok=True)
-        for panel in [*self.training, *self.scenes]:
+        for panel in [*self.settings, *self.training, *self.scenes]:
             write_figure(panel, folder)
 
 
@@ -66,8 +71,12 @@ class Tile:
     """The bound that it is beyond, or empty."""
 
 
-def page(runs: Sequence[Contents], figures: Figures, listening: Listening) -> str:
-    """Return the page as HTML."""
+def page(runs: Sequence[Contents], figures: Figures, listening: Listening, sweep: Standing | None = None) -> str:
+    """Return the page as HTML.
+
+    Args:
+        sweep: what the runs are the best trials of.
+    """
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -75,10 +84,12 @@ def page(runs: Sequence[Contents], figures: Figures, listening: Listening) -> st
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"svg": _svg, "figure": _figure, "interval": _interval, "setting": _setting}
+    environment.filters |= {"svg": _svg, "figure": _figure, "interval": _interval, "setting": _setting, "value": shown}
     return environment.get_template("page.html").render(
         style=Markup((Path(__file__).parent / "page.css").read_text(encoding="utf-8")),
         runs=runs,
+        sweep=sweep,
+        short_keys=short_keys(sweep.keys) if sweep else {},
         num_colors=len(SERIES),
         tiles=[_tiles(run) for run in runs],
         configs=[write_yaml(to_recorded(run.config)) for run in runs],

@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from pydantic import ValidationError, model_validator
 
@@ -122,19 +122,23 @@ class Space:
         """
         forked = self.fork()
         file = forked[0].config_path if forked else find_config(Path(str(self.config)), self.path.parent)
-        base, problems = load_config(file), []
+        base, problems = load_config(file), dict[str, str]()
+        fixed = [override(key, values[0]) for key, values in self.settings.items() if _is_fixed(values)]
+        tried = [(str(self.path), fixed)]
         for key, values in self.settings.items():
-            for value in (values.low, values.high) if isinstance(values, Range) else values:
-                try:
-                    tried = load_config(file, [override(key, value)])
-                    if forked:
-                        changes = [classify_change(change) for change in config_changes(base, tried)]
-                        require_allowed(changes, str(self.source))
-                except ConfigError as error:
-                    problems.append(f"{self.places[key]}: {str(error).splitlines()[0]}")
+            ends = (values.low, values.high) if isinstance(values, Range) else values
+            tried += [(self.places[key], [*fixed, override(key, value)]) for value in ends if not _is_fixed(values)]
+        for place, overrides in tried:
+            try:
+                changes = config_changes(base, load_config(file, overrides))
+                if forked:
+                    require_allowed([classify_change(change) for change in changes], str(self.source))
+            except ConfigError as error:
+                problems.setdefault(place, f"{place}: {str(error).splitlines()[0]}")
+                if overrides is fixed:
                     break
         if problems:
-            raise ConfigError("\n".join(problems))
+            raise ConfigError("\n".join(problems.values()))
         return base
 
 
@@ -157,6 +161,10 @@ def short_keys(keys: Sequence[str]) -> dict[str, str]:
 def shown(value: Value) -> str:
     """Return a value for people: four digits of a number."""
     return f"{value:.4g}" if isinstance(value, float) else value if isinstance(value, str) else json.dumps(value)
+
+
+def _is_fixed(values: Range | Choices) -> TypeGuard[Choices]:
+    return not isinstance(values, Range) and len(values) == 1
 
 
 def _text(data: dict[str, Any], key: str, path: Path) -> str | None:

@@ -18,6 +18,7 @@ _FEWEST = 4
 """Complete trials without which nothing is said about settings."""
 _NUM_TOP = 5
 """How many of the best trials are compared with all of them, at least; half of them where there are fewer."""
+_MOST_SHOWN = 6
 _STATES = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}
 _RANKS = ("complete", "pruned", "infeasible", "failed", "running")
 
@@ -46,8 +47,8 @@ class TrialResult:
 class Standing:
     sweep: Sweep
     metric: Metric
-    keys: list[str]
-    """The settings that trials differ in."""
+    space: dict[str, Any]
+    """The settings that trials differ in, each with its range or its list of values."""
     trials: list[TrialResult]
     """The best first, then those that are not complete."""
     importance: dict[str, float]
@@ -58,12 +59,23 @@ class Standing:
         metric, study = sweep.metric(), sweep.study()
         known = study.get_trials(deepcopy=False)
         trials = sorted((_result(sweep, trial) for trial in known), key=lambda trial: _rank(trial, metric))
-        keys = varied(sweep.read().space["space"])
-        return cls(sweep, metric, keys, trials, _importance(study, [t for t in known if _is_complete(t)], metric, keys))
+        values = sweep.read().space["space"]
+        space = {key: values[key] for key in varied(values)}
+        found = _importance(study, [trial for trial in known if _is_complete(trial)], metric, list(space))
+        return cls(sweep, metric, space, trials, found)
+
+    @property
+    def keys(self) -> list[str]:
+        return list(self.space)
 
     @property
     def best(self) -> TrialResult | None:
         return self.trials[0] if self.trials and self.trials[0].state == "complete" else None
+
+    @property
+    def shown(self) -> list[TrialResult]:
+        """The best trials, as many as a figure can tell apart, that have anything to show."""
+        return [trial for trial in self.trials if trial.run.exists()][:_MOST_SHOWN]
 
     @property
     def why_none(self) -> str:

@@ -9,7 +9,6 @@ runs/loss/
 """
 
 import contextlib
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +25,7 @@ from hifitse.errors import UsageError
 from hifitse.metrics import Metric, metric
 from hifitse.runs.records import Record, read_record, write_record
 from hifitse.runs.run import Run
+from hifitse.sweeping import RECORD, is_sweep
 from hifitse.sweeping.space import Space
 
 _STUDY = "sweep"
@@ -52,7 +52,7 @@ class Sweep:
 
     @property
     def record_path(self) -> Path:
-        return self.path / "sweep.json"
+        return self.path / RECORD
 
     @property
     def base_path(self) -> Path:
@@ -71,7 +71,7 @@ class Sweep:
         return Run(self.path / f"trial_{number:03d}")
 
     def exists(self) -> bool:
-        return os.path.lexists(self.record_path)
+        return is_sweep(self.path)
 
     def read(self) -> SweepRecord:
         """Return what the sweep is about.

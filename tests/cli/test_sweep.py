@@ -175,7 +175,7 @@ def test_trials_may_be_forks_and_are_judged_by_what_they_add(cli: Cli, trained: 
         ("space: {seed: [1]}", "give either config (a configuration) or from"),
         ("config: nothing\nspace: {seed: [1]}", "nothing: no such configuration"),
         ("from: demo\nspace: {seed: [1]}", "expected RUN@STEP"),
-        ("config: demo\nspace:\n  loss.ta_weigth: [0.1]", "space.yaml:3: --set loss.ta_weigth=0.1: unknown key"),
+        ("config: demo\nspace:\n  loss.ta_weigth: [0.1, 0.2]", "space.yaml:3: --set loss.ta_weigth=0.1: unknown key"),
         ("config: demo\nspace:\n  loss.ta_weight: {low: 0.1, high: 7}", "space.yaml:3: --set loss.ta_weight=7"),
         ("config: demo\nspace:\n  seed: {low: 3, high: 2}", "space.yaml:3: seed: high: must be above low"),
         ("config: demo\nspace:\n  seed: {low: 0, high: 2, log: true}", "space.yaml:3: seed: low: must be above 0"),
