@@ -30,24 +30,29 @@ app = new_app()
 )
 def sweep(
     space: Annotated[
-        Path, typer.Argument(metavar="SPACE.yaml", help="What to try: docs/sweeps.md, or the example there.")
+        Path, typer.Argument(metavar="SPACE.yaml", help="A configuration, settings and their values: docs/sweeps.md.")
     ],
     metric: Annotated[
         str,
-        typer.Option("--metric", metavar="NAME", help="Which trial is better.", autocompletion=_complete.metrics),
+        typer.Option("--metric", metavar="NAME", help="What ranks the trials.", autocompletion=_complete.metrics),
     ],
     trials: Annotated[int, typer.Option("--trials", min=1, max=10_000, metavar="N", help="Of all processes together.")],
     run: Annotated[
         str | None,
-        typer.Option("--run", "-r", metavar="NAME", help="Of the sweep, under runs/, or a path (default: SPACE)."),
+        typer.Option(
+            "--run",
+            "-r",
+            metavar="NAME",
+            help="Under runs/, or a path (default: the name of SPACE).",
+        ),
     ] = None,
     device: DeviceOption = "auto",
     json: JsonOption = False,
 ) -> None:
     """Try settings: train many runs, each with other values, and say which are best and which mattered.
 
-    The same command on other machines, or once for each GPU, joins in; repeated, it goes on. Trials that cannot win are
-    ended at a validation, and those that selection refuses never win.
+    The same command joins in from other terminals and machines, and goes on with what was interrupted. Trials that are
+    behind, or that a guard stops, end early; those whose checkpoints selection refuses never win.
     """
     if find_spec("optuna") is None:
         raise UsageError("optuna is not installed; pip install 'hifitse[sweep]'")

@@ -49,10 +49,6 @@ class Range(Section):
             raise ValueError(f"low: must be above 0 with log, got {self.low}")
         return self
 
-    @property
-    def is_whole(self) -> bool:
-        return isinstance(self.low, int) and isinstance(self.high, int)
-
 
 Choices = tuple[Value, ...]
 

@@ -4,7 +4,6 @@ import shlex
 from collections.abc import Callable
 
 import optuna
-from optuna.trial import TrialState
 
 from hifitse.config.files import load_config
 from hifitse.errors import HifitseError, RecordError
@@ -145,8 +144,3 @@ def _suggest(trial: optuna.Trial, key: str, values: Range | tuple[Value, ...]) -
     if isinstance(values.low, int) and isinstance(values.high, int):
         return trial.suggest_int(key, values.low, values.high, log=values.log)
     return trial.suggest_float(key, values.low, values.high, log=values.log)
-
-
-def unfinished(study: optuna.Study) -> list[int]:
-    """Return the numbers of the trials that have begun and not ended."""
-    return [trial.number for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))]

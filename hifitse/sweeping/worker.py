@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 
 import optuna
+from optuna.trial import TrialState
 
 from hifitse.distributed.signals import Interrupts
 from hifitse.errors import Interrupted
@@ -14,7 +15,7 @@ from hifitse.sweeping.claims import Claims
 from hifitse.sweeping.outcome import Outcome
 from hifitse.sweeping.space import Space
 from hifitse.sweeping.sweep import Sweep
-from hifitse.sweeping.trial import Trial, unfinished
+from hifitse.sweeping.trial import Trial
 
 _POLL_SECONDS = 0.5
 
@@ -54,7 +55,7 @@ class Worker:
                     outcome = trial.train(self._pause)
                     outcome.tell(self.study, trial.trial, self.metric)
                     ended(trial, outcome)
-                elif unfinished(self.study):
+                elif self._unfinished():
                     # Others are at work; what they leave behind is taken over.
                     self._pause()
                 else:
@@ -62,8 +63,9 @@ class Worker:
 
     def _next(self, num_trials: int) -> Trial | None:
         """Return a trial whose process is gone, or a new one; None: all are begun. Others are held off."""
-        known = self.study.get_trials(deepcopy=False)
-        left = [number for number in unfinished(self.study) if not self.claims.is_held(number)]
+        free = [number for number in self._unfinished() if not self.claims.is_held(number)]
+        # Read again: who lets go of a trial that has ended has said so before.
+        left, known = [number for number in self._unfinished() if number in free], self.study.get_trials(deepcopy=False)
         if left:
             trial = optuna.Trial(self.study, known[left[0]]._trial_id)
         elif len(known) < num_trials:
@@ -73,6 +75,9 @@ class Worker:
         else:
             return None
         return Trial(self.sweep, self.study, trial, self.space, self.metric, self.device)
+
+    def _unfinished(self) -> list[int]:
+        return [trial.number for trial in self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))]
 
     def _pause(self) -> None:
         self.claims.beat()

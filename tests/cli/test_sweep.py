@@ -74,7 +74,7 @@ def test_two_processes_share_a_sweep_one_is_killed_and_the_best_trial_is_trained
     sweep, words = Sweep(Path("runs/space")), arguments(space, 8, "--json")
     with sweeping(*words) as victim, sweeping(*words) as survivor:
         # Late, for what is left then is trained by one process alone.
-        assert wait_for(lambda: sweep.run(4).exists() and trained_by(victim, sweep), 300)
+        assert wait_for(lambda: sweep.run(4).exists() and trained_by(victim, sweep), 600)
         left, below = trained_by(victim, sweep), descendants(victim.pid)
         victim.kill()
         out, err = survivor.communicate()
@@ -103,7 +103,7 @@ def test_ctrl_c_saves_the_trial_and_the_same_command_goes_on(cli: Cli) -> None:
     space = write_space(**RATES, **{"train.total_steps": 60, "train.validate_every": 60})
     words, sweep = arguments(space, 1), Sweep(Path("runs/space"))
     with sweeping(*words) as process:
-        assert wait_for(lambda: trained_by(process, sweep))
+        assert wait_for(lambda: trained_by(process, sweep), 300)
         process.send_signal(signal.SIGINT)
         _, err = process.communicate()
         assert process.returncode == 130
