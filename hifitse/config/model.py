@@ -150,6 +150,9 @@ class AttentionConfig(Section):
     """Size of the reference embedding."""
     num_mels: Annotated[int, Field(ge=1, le=512)] = 64
     """Mel bands that the reference embedding is made from."""
+    conv_channels: Annotated[int, Field(ge=0, le=1024, multiple_of=2)] = 0
+    """Channels of convolutions over time and frequency in front of all else, which know a pattern wherever it is; they
+    look three frames ahead. 0: none."""
     context_frames: Annotated[int, Field(ge=1, le=100_000)] = 80
     """How many frames each attention reaches back, and ahead unless causal. Not more than a training mixture has: then
     longer recordings hold no distance that was never trained."""
@@ -162,6 +165,8 @@ class AttentionConfig(Section):
         dim, embedding = self.feature_dim, self.embedding_dim
         layers = (self.num_layers + 1) * (4 * dim**2 + 2 * embedding * dim)
         layers += self.num_layers * (3 * self.hidden_dim * dim + 2 * embedding * dim)
+        if channels := self.conv_channels:
+            layers += channels * (17 * channels + self.stft.num_bins * dim // 4) + 2 * dim * (dim + embedding)
         return layers + 4 * dim**2 + 2 * self.stft.num_bins * dim + 2 * embedding * (2 * self.num_mels + embedding)
 
     @model_validator(mode="after")
@@ -173,6 +178,8 @@ class AttentionConfig(Section):
             raise ValueError(
                 f"num_reference_heads {self.num_reference_heads} must divide feature_dim {self.feature_dim}"
             )
+        if self.causal and self.conv_channels:
+            raise ValueError(f"conv_channels {self.conv_channels} look ahead: with causal there are none, 0")
         return self
 
 

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from hifitse.config.model import AttentionConfig
 from hifitse.models.compact import ACTIVE_SHARE, VoiceEncoder
+from hifitse.models.convolution import Pooling, SpectralFront
 from hifitse.models.stft import Stft
 from hifitse.models.transformer import Attention, Memory, SwiGlu, rms_norm, window_mask
 
@@ -37,6 +38,9 @@ class AttentionModel(nn.Module):
 
     Every frame of the mixture first attends to the frames of the reference; then residual layers of attention over
     time and feed-forward networks follow, each modulated by the reference's embedding (FiLM, Perez et al. 2018).
+    With ``conv_channels`` convolutions over time and frequency are in front, and what they find in the reference is also
+    pooled into its embedding.
+
     All levels are relative: the output follows the gain of the mixture, and not that of the reference.
 
     With ``causal`` an output sample depends on no mixture sample more than (n_fft + window) / 2 samples after it:
@@ -50,6 +54,10 @@ class AttentionModel(nn.Module):
         self.stft = Stft(config.stft)
         self.voice = VoiceEncoder(config, sample_rate)
         self.input = nn.Linear(num_bins, dim)
+        self.front, self.pooling = None, None
+        if config.conv_channels:
+            self.front = SpectralFront(num_bins, config.conv_channels, dim)
+            self.pooling = Pooling(dim, config.embedding_dim)
         self.recall = Attention(dim, config.num_reference_heads, num_rotary=0)
         self.layers = nn.ModuleList()
         for _ in range(config.num_layers):
@@ -83,12 +91,14 @@ class AttentionModel(nn.Module):
         power = _power(self.stft(reference))
         level = reference.float().square().mean(dim=-1).sqrt()[:, None]
         embedding = self.voice(power / (level + _FLOOR)[:, :, None].square())
-        embedding = torch.where(is_there, embedding, torch.zeros_like(embedding))
         energy = power.sum(dim=-1)
         # Of silence every frame is active: there is always something to read, though it is not used.
         is_active = energy >= ACTIVE_SHARE * energy.mean(dim=-1, keepdim=True)
-        frames = self.recall.memory(rms_norm(self._features(power, level)))
-        return Voice(embedding, frames, is_active[:, None, None], is_there[:, :, None])
+        features = rms_norm(self._features(power, level))
+        if self.pooling is not None:
+            embedding = embedding + self.pooling(features, is_active)
+        embedding = torch.where(is_there, embedding, torch.zeros_like(embedding))
+        return Voice(embedding, self.recall.memory(features), is_active[:, None, None], is_there[:, :, None])
 
     def masks(
         self, power: Tensor, level: Tensor, voice: Voice, past: list[Memory] | None
@@ -130,7 +140,9 @@ class AttentionModel(nn.Module):
     def _features(self, power: Tensor, level: Tensor) -> Tensor:
         """Return (B, T, D) of power spectra (B, T, F): voices differ by their spectra, not by their levels."""
         magnitude = power.sqrt() / (level + _FLOOR)[:, :, None]
-        return cast(Tensor, self.input((magnitude + _FLOOR) ** _COMPRESSION - 1))
+        compressed = (magnitude + _FLOOR) ** _COMPRESSION - 1
+        features = self.input(compressed)
+        return cast(Tensor, features if self.front is None else features + self.front(compressed))
 
 
 def _power(spectrum: Tensor) -> Tensor:
