@@ -21,7 +21,10 @@ MUON = "train.optimizer={kind: muon}"
 _STFT = "stft: {n_fft: 128, window: 128, hop: 64}"
 NETWORKS = {
     "compact": "model.feature_dim=16",
-    "attention": f"model={{kind: attention, {_STFT}, feature_dim: 16, hidden_dim: 24, embedding_dim: 8, num_mels: 16}}",
+    "attention": (
+        f"model={{kind: attention, {_STFT}, feature_dim: 16, hidden_dim: 24, embedding_dim: 8, num_mels: 16, "
+        "conv_channels: 4}"
+    ),
     "band_attention": (
         f"model={{kind: band_attention, {_STFT}, num_bands: 8, feature_dim: 16, hidden_dim: 24, num_blocks: 1, "
         "num_heads: 2}"

@@ -14,6 +14,7 @@ ATTENTION = AttentionConfig(
 NETWORKS = {
     "compact": CompactConfig(kind="compact", feature_dim=16, lstm_hidden=8, num_layers=2, embedding_dim=8, num_mels=24),
     "attention": ATTENTION,
+    "attention with convolutions": ATTENTION.model_copy(update={"conv_channels": 4}),
     "causal attention": ATTENTION.model_copy(update={"causal": True, "context_frames": 7}),
     "band_attention": BandAttentionConfig(
         kind="band_attention", stft=STFT, num_bands=8, feature_dim=16, num_blocks=2, num_heads=2, hidden_dim=24
