@@ -6,7 +6,7 @@ INSTALLED := $(VENV)/.installed
 DEMO := --config configs/demo.yaml
 EXAMPLE := runs/demo/example
 
-.PHONY: demo collapse test attack torture lint format bench gpu exact clean
+.PHONY: demo collapse strangers test attack torture lint format bench gpu exact clean
 
 $(INSTALLED): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -27,6 +27,10 @@ demo: $(INSTALLED)
 # The failure that hifitse was born from, and its cure: six objectives, three seeds, a table and a figure.
 collapse: $(INSTALLED)
 	$(BIN)/python benchmarks/collapse.py --out runs/collapse
+
+# Voices never heard: settings that fall and settings that hold, three seeds. make strangers SPEECH="FOLDER ...": over an hour.
+strangers: $(INSTALLED)
+	$(BIN)/python benchmarks/strangers.py --speech $(SPEECH) --out runs/strangers
 
 test: $(INSTALLED)
 	$(BIN)/pytest

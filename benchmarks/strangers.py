@@ -2,9 +2,9 @@
 
     python benchmarks/strangers.py --speech FOLDER [FOLDER ...] [--seeds 3] [--out runs/strangers]
 
-Every arm is trained by the product's own `train`, with the default guards, for as many steps as the demo has. What it ends
-with is its last validation: at the end, or where a guard has stopped it. Writes table.md and results.json. A run that is
-there is not repeated, and one that was interrupted goes on.
+Every arm is trained by the product's own `train`, with the default guards, for as many steps as the demo has. What it
+ends with is its last validation: at the end, or where a guard has stopped it. Writes table.md and results.json. A run
+that is there is not repeated, and one that was interrupted goes on.
 """
 
 import argparse
@@ -23,8 +23,7 @@ from hifitse.runs.run import Run
 from hifitse.storage import write_text
 
 ARMS = {
-    "AdamW, speeds 0.95 to 1.05": ("demo", ("train.optimizer={kind: adamw, betas: [0.9, 0.98]}",)),
-    "Muon, speeds 0.95 to 1.05 (demo)": ("demo", ()),
+    "demo with AdamW": ("demo", ("train.optimizer={kind: adamw, betas: [0.9, 0.98]}",)),
     "voices": ("voices", ()),
 }
 """Configuration and further settings of each arm."""
@@ -64,7 +63,7 @@ def train(arm: str, seed: int, speech: Sequence[Path], out: Path) -> Ending:
     """Train an arm, unless that is done, and return how it ended."""
     config, further = ARMS[arm]
     run = Run(out / "".join(c if c.isalnum() else "_" for c in arm) / f"seed{seed}")
-    ending = None if not run.exists() else end_of(run)
+    ending = end_of(run) if run.exists() else None
     if ending is None:
         folders = ", ".join(json.dumps(str(path.resolve())) for path in speech)
         settings = (f"data.speech=[{folders}]", "data.split=speaker", f"seed={seed}", *further)
@@ -72,9 +71,8 @@ def train(arm: str, seed: int, speech: Sequence[Path], out: Path) -> Ending:
         overrides = [part for setting in settings for part in ("--set", setting)]
         # 3: a guard has stopped it, which is a result like any.
         done = subprocess.run([sys.executable, "-m", "hifitse", *start, "--run", str(run.path), *overrides])
-        ending = end_of(run)
-        if ending is None:
-            raise SystemExit(f"{run.path}: train ended with {done.returncode}")
+        if (ending := end_of(run)) is None:
+            raise SystemExit(f"{run.path}: {start[0]} ended with {done.returncode}")
     return ending
 
 
@@ -101,12 +99,13 @@ def table(endings: dict[str, list[Ending]]) -> list[str]:
             [sample.si_sdri_db for sample in samples if sample.si_sdri_db is not None],
             [str(sample.speaker) for sample in samples],
         )
-        known = statistics.mean((ending.result.train_metrics or {}).get("tp_si_sdri", float("nan")) for ending in found)
+        known = statistics.mean((ending.result.train_metrics or {})["tp_si_sdri"] for ending in found)
         stops = [f"{e.stopped_by} at {e.result.step}" if e.stopped_by else "-" for e in found]
         lines.append(
             f"| {arm} | {interval.mean:.2f} ({interval.low:.2f} to {interval.high:.2f}) "
             f"| {each(found, 'tp_si_sdri')} | {known:.2f} | {each(found, 'rms_ratio')} "
-            f"| {each(found, 'rejection_rate', 100)} % | {each(found, 'ta_suppression_db', 1, 1)} | {', '.join(stops)} |"
+            f"| {each(found, 'rejection_rate', 100, 0)} % | {each(found, 'ta_suppression_db', 1, 1)} "
+            f"| {', '.join(stops)} |"
         )
     return lines
 

@@ -38,8 +38,8 @@ class AttentionModel(nn.Module):
 
     Every frame of the mixture first attends to the frames of the reference; then residual layers of attention over
     time and feed-forward networks follow, each modulated by the reference's embedding (FiLM, Perez et al. 2018).
-    With ``conv_channels`` convolutions over time and frequency are in front, and what they find in the reference is also
-    pooled into its embedding.
+    With ``conv_channels`` convolutions over time and frequency are in front, and what they find in the reference is
+    also pooled into its embedding.
 
     All levels are relative: the output follows the gain of the mixture, and not that of the reference.
 

@@ -30,7 +30,7 @@ class SpectralFront(nn.Module):
 
 
 class Pooling(nn.Module):
-    """Turns features of a reference (B, T, D) into an embedding (B, E): a small network on each frame, and their mean."""
+    """Turns features of a reference (B, T, D) into an embedding (B, E): a small network on each frame, and the mean."""
 
     def __init__(self, feature_dim: int, embedding_dim: int) -> None:
         super().__init__()

@@ -1,9 +1,10 @@
 """What a training consists of at a step: model weights, EMA weights, optimizer; and its checkpoint form."""
 
+import contextlib
 import copy
 import logging
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import cast
 
@@ -61,24 +62,32 @@ def new_state(config: Config, device: torch.device) -> TrainState:
 
 
 def _compiled(model: nn.Module) -> Callable[[Tensor, Tensor], Tensor]:
-    from torch._dynamo.exc import TorchDynamoException  # takes a second
-
     # A graph for each shape: with one for all, the numbers of a step would depend on which shapes came before it.
     compiled = torch.compile(model, dynamic=False)
     # It says so of the transforms' spectra, which it leaves to torch; and that there is no GPU.
     warnings.filterwarnings("ignore", message="Torchinductor does not support code generation for complex")
     logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
+    return cast(Callable[[Tensor, Tensor], Tensor], compiled)
 
-    def forward(mixture: Tensor, reference: Tensor) -> Tensor:
-        try:
-            return cast(Tensor, compiled(mixture, reference))
-        except TorchDynamoException as error:
-            raise HifitseError(
-                f"train.compile: the network cannot be compiled ({str(error).splitlines()[0]}); "
-                "on a CPU that needs a C++ compiler (g++), on a GPU Triton; or set train.compile=false"
-            ) from error
 
-    return forward
+@contextlib.contextmanager
+def compiling() -> Iterator[None]:
+    """Say what to do where a network cannot be compiled, which the first passes show, forward or backward.
+
+    Raises:
+        HifitseError: it cannot.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        from torch._dynamo.exc import TorchDynamoException  # takes a second, which an error has
+
+        if not isinstance(error, TorchDynamoException):
+            raise
+        raise HifitseError(
+            f"train.compile: the network cannot be compiled ({str(error).splitlines()[0]}); "
+            "on a CPU that needs a C++ compiler (g++), on a GPU Triton; or set train.compile=false"
+        ) from error
 
 
 def to_tensors(state: TrainState) -> dict[str, Tensor]:

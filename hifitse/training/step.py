@@ -21,7 +21,7 @@ from hifitse.mixing.curriculum import phase_at
 from hifitse.schedule import ema_decay, is_due, learning_rate
 from hifitse.training.gradient_guard import Skip
 from hifitse.training.memory import as_recorded, fitted
-from hifitse.training.state import TrainState, from_checkpoint, new_state, update_ema
+from hifitse.training.state import TrainState, compiling, from_checkpoint, new_state, update_ema
 
 MEMORY_REMEDY = "lower train.micro_batch_size, or recompute (model.activation_checkpointing=true)"
 
@@ -90,10 +90,11 @@ def train_step(state: TrainState, micro_batches: Iterable[MicroBatch], experimen
         for batch in micro_batches:
             assert batch.step == state.step, "the batches are those of the step"
             batch = batch.to(experiment.device)
-            with experiment.autocast():
-                estimate = state.forward(batch.mixture, batch.reference)
-            parts = objective.sums(estimate, batch.target, batch.mixture, batch.present, has_absent)
-            objective.loss(parts, counts, has_absent).backward()  # type: ignore[no-untyped-call]
+            with compiling():
+                with experiment.autocast():
+                    estimate = state.forward(batch.mixture, batch.reference)
+                parts = objective.sums(estimate, batch.target, batch.mixture, batch.present, has_absent)
+                objective.loss(parts, counts, has_absent).backward()  # type: ignore[no-untyped-call]
             for name, value in (parts | _levels(estimate.detach(), batch)).items():
                 sums[name] = sums.get(name, 0) + value.detach()
     _all_reduce(state.model, sums, experiment.ranks)
