@@ -33,7 +33,7 @@ strangers: $(INSTALLED)
 	$(BIN)/python benchmarks/strangers.py --speech $(SPEECH) --out runs/strangers
 
 test: $(INSTALLED)
-	$(BIN)/pytest
+	$(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile
 
 # 1 500 odd configurations, records, models and files, 280 kills and signals: a quarter of an hour. `make test` has some.
 attack: $(INSTALLED)
