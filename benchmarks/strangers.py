@@ -87,27 +87,39 @@ def end_of(run: Run) -> Ending | None:
 
 
 def table(endings: dict[str, list[Ending]]) -> list[str]:
-    """Return the lines of the table: means over the seeds, and each seed's."""
-    lines = [
-        "| settings | SI-SDRi of unseen voices, dB | of each seed | of training voices | rms_ratio | rejected "
-        "| TA suppression, dB | stopped |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
+    """Return the lines of the table: means over the seeds, with intervals by speaker, and each seed's."""
+    columns = ("settings", "SI-SDRi of unseen voices, dB", "over the first", "of each seed", "of training voices")
+    lines = [f"| {' | '.join(columns)} | rms_ratio | rejected | TA suppression, dB | stopped |", "|---" * 9 + "|"]
+    first = improvements(next(iter(endings.values())))
     for arm, found in endings.items():
-        samples = [sample for ending in found for sample in ending.result.samples if sample.si_sdri_db is not None]
-        interval = clustered_interval(
-            [sample.si_sdri_db for sample in samples if sample.si_sdri_db is not None],
-            [str(sample.speaker) for sample in samples],
-        )
+        ours = improvements(found)
+        over = {scene: (value - first[scene][0], speaker) for scene, (value, speaker) in ours.items()}
         known = statistics.mean((ending.result.train_metrics or {})["tp_si_sdri"] for ending in found)
-        stops = [f"{e.stopped_by} at {e.result.step}" if e.stopped_by else "-" for e in found]
+        stops = [f"{ending.stopped_by} at {ending.result.step}" if ending.stopped_by else "-" for ending in found]
         lines.append(
-            f"| {arm} | {interval.mean:.2f} ({interval.low:.2f} to {interval.high:.2f}) "
-            f"| {each(found, 'tp_si_sdri')} | {known:.2f} | {each(found, 'rms_ratio')} "
-            f"| {each(found, 'rejection_rate', 100, 0)} % | {each(found, 'ta_suppression_db', 1, 1)} "
-            f"| {', '.join(stops)} |"
+            f"| {arm} | {in_words(ours)} | {'' if ours == first else in_words(over)} | {each(found, 'tp_si_sdri')} "
+            f"| {known:.2f} | {each(found, 'rms_ratio')} | {each(found, 'rejection_rate', 100, 0)} % "
+            f"| {each(found, 'ta_suppression_db', 1, 1)} | {', '.join(stops)} |"
         )
     return lines
+
+
+def improvements(found: Sequence[Ending]) -> dict[int, tuple[float, str]]:
+    """Return the SI-SDRi of each TP scene, the mean over the seeds, with its speaker."""
+    values: dict[int, list[float]] = {}
+    speakers: dict[int, str] = {}
+    for ending in found:
+        for sample in ending.result.samples:
+            if sample.si_sdri_db is not None:
+                values.setdefault(sample.index, []).append(sample.si_sdri_db)
+                speakers[sample.index] = str(sample.speaker)
+    return {scene: (statistics.mean(of_seeds), speakers[scene]) for scene, of_seeds in values.items()}
+
+
+def in_words(scenes: dict[int, tuple[float, str]]) -> str:
+    """Return a mean with its 95 % interval by speaker."""
+    interval = clustered_interval(*map(list, zip(*scenes.values(), strict=True)))
+    return f"{interval.mean:.2f} ({interval.low:.2f} to {interval.high:.2f})"
 
 
 def each(found: Sequence[Ending], name: str, factor: float = 1, digits: int = 2) -> str:
