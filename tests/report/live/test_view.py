@@ -80,11 +80,14 @@ def test_a_bar_says_how_long_it_is_to_the_end_of_its_phase_or_to_stop_at() -> No
     [
         ({"activity": "validating", "num_validated": 5}, "validating, 5/12 scenes"),
         ({"activity": "starting", "means": {}}, "loading the first scenes"),
-        ({"time": time.time() - 10 * STALE_SECONDS}, "no sign of life for 1"),
     ],
 )
 def test_it_says_what_the_training_does(changes: dict[str, Any], said: str) -> None:
     assert said in printed(view(beat(**changes), rows()))
+
+
+def test_it_says_for_how_long_nothing_was_heard_of_a_training() -> None:
+    assert "no sign of life for 1" in printed(view(beat(time=time.time() - 10 * STALE_SECONDS), rows()))
 
 
 def test_a_run_that_ended_says_how_and_has_no_time_left() -> None:
