@@ -32,8 +32,9 @@ collapse: $(INSTALLED)
 strangers: $(INSTALLED)
 	$(BIN)/python benchmarks/strangers.py --speech $(SPEECH) --out runs/strangers
 
+# One thread each: busy processes with several take more than twice the time.
 test: $(INSTALLED)
-	$(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile
 
 # 1 500 odd configurations, records, models and files, 280 kills and signals: a quarter of an hour. `make test` has some.
 attack: $(INSTALLED)
