@@ -96,7 +96,7 @@ class Ranks:
             failed = error
         except (RuntimeError, MemoryError) as error:
             where = "events.jsonl has the traceback" if self.is_main else f"on rank {self.rank}"
-            reason = f"{(str(error) or type(error).__name__).splitlines()[0]} ({where})"
+            reason = f"{(str(error).strip() or type(error).__name__).splitlines()[0]} ({where})"
             if isinstance(error, MemoryError | torch.OutOfMemoryError) or "allocate memory" in str(error):
                 reason = f"out of memory{_peak_memory()}; {memory_remedy}"
             failed = HifitseError(f"{what} cannot be done: {reason}")
