@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from hifitse.config.model import AttentionConfig
 from hifitse.models.compact import ACTIVE_SHARE, VoiceEncoder
 from hifitse.models.convolution import Pooling, SpectralFront
-from hifitse.models.stft import Stft
+from hifitse.models.stft import Stft, scaled
 from hifitse.models.transformer import Attention, Memory, SwiGlu, rms_norm, window_mask
 
 _MASK_BOUND = 2.0
@@ -83,7 +83,7 @@ class AttentionModel(nn.Module):
         else:
             level = mixture.float().square().mean(dim=-1).sqrt()[:, None]
         mask, _ = self.masks(power, level, voice, None)
-        return self.stft.inverse(spectrum * mask.transpose(1, 2), mixture.shape[-1])
+        return self.stft.inverse(scaled(spectrum, mask.transpose(1, 2)), mixture.shape[-1])
 
     def listen(self, reference: Tensor) -> Voice:
         """Return what there is to know of a reference (B, L')."""
@@ -147,7 +147,8 @@ class AttentionModel(nn.Module):
 
 def _power(spectrum: Tensor) -> Tensor:
     """Return the power (B, T, F) of a spectrum (B, F, T)."""
-    return torch.view_as_real(spectrum).square().sum(dim=-1).transpose(1, 2)
+    frames = spectrum.transpose(1, 2)
+    return frames.real.square() + frames.imag.square()
 
 
 class ModulatedNorm(nn.Module):

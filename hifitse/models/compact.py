@@ -9,7 +9,7 @@ from torchaudio.functional import melscale_fbanks
 
 from hifitse.config.model import AttentionConfig, CompactConfig
 from hifitse.models.lstm import Float32LSTM
-from hifitse.models.stft import Stft
+from hifitse.models.stft import Stft, scaled
 
 _MASK_BOUND = 2.0
 """The mask is between 0 and this; it starts near 1, so the model starts as a pass-through."""
@@ -56,7 +56,7 @@ class CompactModel(nn.Module):
         for layer in self.layers:
             features = layer(features, embedding)
         mask = _MASK_BOUND * torch.sigmoid(_LOGIT_SCALE * self.mask(self.norm(features)).float())
-        return self.stft.inverse(spectrum * mask.transpose(1, 2), mixture.shape[-1])
+        return self.stft.inverse(scaled(spectrum, mask.transpose(1, 2)), mixture.shape[-1])
 
     def _magnitude(self, spectrum: Tensor, waveform: Tensor) -> Tensor:
         """Return magnitudes (B, T, F) as at an RMS of 1: voices differ by their spectra, not by their levels."""

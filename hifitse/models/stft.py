@@ -1,5 +1,7 @@
 """The short-time Fourier transform of the models, and its inverse, safe at any length."""
 
+import functools
+
 import torch
 from torch import Tensor, nn
 
@@ -64,6 +66,14 @@ class Stft(nn.Module):
 
     def _overlapped(self, frames: Tensor) -> Tensor:
         """Return the sum of frames (B, T, n_fft) that begin a hop apart: (B, n_fft + (T - 1) hop)."""
-        n_fft, hop = self.config.n_fft, self.config.hop
-        samples = n_fft + (frames.shape[1] - 1) * hop
-        return nn.functional.fold(frames.transpose(1, 2), (1, samples), (1, n_fft), stride=(1, hop))[:, 0, 0]
+        (num_frames, n_fft), hop = frames.shape[1:], self.config.hop
+        parts = -(-n_fft // hop)
+        # Every part of a frame is a hop long: as many sums as there are parts, and no copy in another order.
+        pieces = nn.functional.pad(frames, (0, parts * hop - n_fft)).unflatten(-1, (parts, hop)).unbind(2)
+        shifted = [nn.functional.pad(piece, (0, 0, k, parts - 1 - k)) for k, piece in enumerate(pieces)]
+        return functools.reduce(torch.add, shifted).flatten(1)[:, : n_fft + (num_frames - 1) * hop]
+
+
+def scaled(spectrum: Tensor, mask: Tensor) -> Tensor:
+    """Return a complex spectrum times a real mask: without the complex products that torch makes of that."""
+    return torch.complex(spectrum.real * mask, spectrum.imag * mask)
