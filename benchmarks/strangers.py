@@ -27,6 +27,8 @@ ARMS = {
     "voices": ("voices", ()),
 }
 """Configuration and further settings of each arm."""
+SCENES = "validation.num_scenes=500"
+"""As few TA scenes as `demo` has, 20, tell suppression to 1 or 2 dB."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,7 @@ def train(arm: str, seed: int, speech: Sequence[Path], out: Path) -> Ending:
     ending = end_of(run) if run.exists() else None
     if ending is None:
         folders = ", ".join(json.dumps(str(path.resolve())) for path in speech)
-        settings = (f"data.speech=[{folders}]", "data.split=speaker", f"seed={seed}", *further)
+        settings = (f"data.speech=[{folders}]", "data.split=speaker", SCENES, f"seed={seed}", *further)
         start = ["resume"] if run.exists() else ["train", "--config", config]
         overrides = [part for setting in settings for part in ("--set", setting)]
         # 3: a guard has stopped it, which is a result like any.
