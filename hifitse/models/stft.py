@@ -66,10 +66,10 @@ class Stft(nn.Module):
 
     def _overlapped(self, frames: Tensor) -> Tensor:
         """Return the sum of frames (B, T, n_fft) that begin a hop apart: (B, n_fft + (T - 1) hop)."""
-        (num_frames, n_fft), hop = frames.shape[1:], self.config.hop
+        (batch, num_frames, n_fft), hop = frames.shape, self.config.hop
         parts = -(-n_fft // hop)
         # Every part of a frame is a hop long: as many sums as there are parts, and no copy in another order.
-        pieces = nn.functional.pad(frames, (0, parts * hop - n_fft)).unflatten(-1, (parts, hop)).unbind(2)
+        pieces = nn.functional.pad(frames, (0, parts * hop - n_fft)).reshape(batch, num_frames, parts, hop).unbind(2)
         shifted = [nn.functional.pad(piece, (0, 0, k, parts - 1 - k)) for k, piece in enumerate(pieces)]
         return functools.reduce(torch.add, shifted).flatten(1)[:, : n_fft + (num_frames - 1) * hop]
 
