@@ -28,7 +28,7 @@ demo: $(INSTALLED)
 collapse: $(INSTALLED)
 	$(BIN)/python benchmarks/collapse.py --out runs/collapse
 
-# Voices never heard: settings that fall and settings that hold, three seeds. make strangers SPEECH="FOLDER ...": over an hour.
+# Voices never heard: settings that fall and settings that hold, three seeds. make strangers SPEECH="FOLDER ...": two hours.
 strangers: $(INSTALLED)
 	$(BIN)/python benchmarks/strangers.py --speech $(SPEECH) --out runs/strangers
 
