@@ -45,11 +45,20 @@ from hifitse.training.step import TrainingSession
 ADAMW = "train.optimizer={kind: adamw, betas: [0.9, 0.98]}"
 MUON = "train.optimizer={kind: muon}"
 WIDE = "mixing.speeds=[0.75, 0.825, 0.9, 0.975, 1.0, 1.05, 1.125, 1.2, 1.35]"
+FAR = (
+    "mixing.speeds=[0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 1.0, 1.05, 1.1, 1.15, 1.2, 1.3, 1.4, 1.5, "
+    "1.65, 1.8]"
+)
 FAST = ("train.precision=bfloat16", "train.compile=true")
-AT_16K = ("audio.sample_rate=16000", "train.batch_size=4")
-SMALL = "stft: {n_fft: 512, window: 512, hop: 256}, num_blocks: 2, activation_checkpointing: false"
-SMALL_GRID = f"kind: grid, {SMALL}, bands: 16, feature_dim: 32, lstm_hidden: 64, reinject_at: [0, 1]"
-SMALL_BANDS = f"kind: band_attention, {SMALL}, num_bands: 12, feature_dim: 64, hidden_dim: 128, num_heads: 2"
+AT_16K = ("audio.sample_rate=16000", FAR)
+SMALL_GRID = (
+    "model={kind: grid, stft: {n_fft: 512, window: 512, hop: 256}, bands: 16, feature_dim: 32, lstm_hidden: 64, "
+    "num_blocks: 2, reinject_at: [0, 1], normalize_level: true, activation_checkpointing: false}"
+)
+SMALL_BANDS = (
+    "model={kind: band_attention, stft: {n_fft: 1024, window: 1024, hop: 512}, num_bands: 3, feature_dim: 128, "
+    "hidden_dim: 256, num_heads: 2, num_blocks: 2, num_reference_blocks: 0, activation_checkpointing: false}"
+)
 VARIANTS: dict[str, tuple[str, ...]] = {
     "compact": ("model.kind=compact", ADAMW),
     "compact-muon": ("model.kind=compact", MUON),
@@ -59,8 +68,9 @@ VARIANTS: dict[str, tuple[str, ...]] = {
     "attention": ("model.kind=attention", MUON),
     "attention-wide": ("model.kind=attention", MUON, WIDE),
     "attention-wide-fast": ("model.kind=attention", MUON, WIDE, *FAST),
-    "grid-16k": (*AT_16K, f"model={{{SMALL_GRID}, normalize_level: true}}", ADAMW),
-    "band_attention-16k": (*AT_16K, f"model={{{SMALL_BANDS}}}", MUON, *FAST),
+    "attention-far": ("model.kind=attention", MUON, FAR, "train.precision=bfloat16"),
+    "grid-16k": (*AT_16K, SMALL_GRID, ADAMW, "train.batch_size=4"),
+    "band_attention-16k": (*AT_16K, SMALL_BANDS, MUON, *FAST, "train.batch_size=8"),
 }
 """Overrides of the base configuration, by the name of the model in the table."""
 WARM_UP_SHARE = 0.05

@@ -208,7 +208,7 @@ class BandAttentionConfig(Section):
     def num_weights(self) -> int:
         """About how many weights the network has."""
         dim, blocks = self.feature_dim, self.num_blocks + self.num_reference_blocks
-        return blocks * (12 * dim**2 + 6 * dim * self.hidden_dim) + 8 * self.stft.num_bins * dim
+        return blocks * (12 * dim**2 + 6 * dim * self.hidden_dim) + 10 * self.stft.num_bins * dim
 
     @model_validator(mode="after")
     def _fits(self) -> "BandAttentionConfig":

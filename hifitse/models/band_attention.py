@@ -1,7 +1,7 @@
 """The band attention model: attention over bands, attention over time and the reference, a complex mask; for GPUs.
 
 No loop over bands and no recurrence: a pass is a few hundred large operations, and torch.compile captures it whole.
-B is the batch, T frames of the mixture, T' of the reference, N bands, W bins of the widest band, D features.
+B is the batch, T frames of the mixture, T' of the reference, N bands, D features.
 """
 
 from typing import NamedTuple, cast
@@ -12,11 +12,9 @@ from torch.utils.checkpoint import checkpoint
 
 from hifitse.config.bands import mel_centers
 from hifitse.config.model import BandAttentionConfig
+from hifitse.models.mel_bands import MelDecoder, MelEncoder
 from hifitse.models.stft import Stft
 from hifitse.models.transformer import Attention, Memory, SwiGlu, rms_norm
-
-_FLOOR = 1e-4
-"""Of magnitudes at a waveform's unit RMS: what is quieter is taken for silence."""
 
 
 class Voice(NamedTuple):
@@ -81,101 +79,6 @@ def _level(waveform: Tensor) -> Tensor:
     """Return the RMS of waveforms (B, L), (B, 1, 1) float32; 1 for digital silence."""
     level = waveform.float().square().mean(dim=-1).sqrt()[:, None, None]
     return torch.where(level > 0, level, 1.0)
-
-
-class MelEncoder(nn.Module):
-    """Reads all bands in one product: each band's bins at unit level, and that level."""
-
-    bins: Tensor
-    inside: Tensor
-    places: Tensor
-
-    def __init__(self, centers: tuple[int, ...], feature_dim: int) -> None:
-        super().__init__()
-        bins, inside = _bins_of(centers)
-        self.register_buffer("bins", bins, persistent=False)
-        self.register_buffer("inside", inside, persistent=False)
-        has_weight = torch.cat([inside.repeat_interleave(2, dim=1), torch.ones(len(bins), 1, dtype=torch.bool)], dim=1)
-        self.register_buffer("places", _places(has_weight), persistent=False)
-        self.weight = nn.Parameter(torch.empty(int(has_weight.sum()), feature_dim))
-        self.bias = nn.Parameter(torch.empty(len(bins), feature_dim))
-        nn.init.zeros_(self.bias)
-        sizes: list[int] = has_weight.sum(dim=1).tolist()
-        for part in torch.split(self.weight, sizes):
-            # As in a Linear of each band's own width.
-            nn.init.uniform_(part, -(len(part) ** -0.5), len(part) ** -0.5)
-
-    def forward(self, spectrum: Tensor, level: Tensor) -> Tensor:
-        """Return features (B, T, N, D) of a complex spectrum (B, F, T) of a waveform with this RMS (B, 1, 1)."""
-        values = torch.view_as_real(spectrum.transpose(1, 2)) / level[..., None]
-        bands = values[:, :, self.bins] * self.inside[:, :, None]
-        energy = bands.square().sum(dim=(-2, -1)) / self.inside.sum(dim=1)
-        strength = (energy + _FLOOR**2).sqrt()
-        bands = (bands / strength[..., None, None]).flatten(-2)
-        known = torch.cat([bands, torch.log(strength)[..., None] / 4], dim=-1)
-        return torch.einsum("btnw,nwd->btnd", known, _padded(self.weight, self.places)) + self.bias
-
-
-class MelDecoder(nn.Module):
-    """Makes an unbounded complex mask in one product; between two centres it fades from one band's to the other's."""
-
-    places: Tensor
-    below: Tensor
-    above: Tensor
-    share: Tensor
-
-    def __init__(self, centers: tuple[int, ...], feature_dim: int) -> None:
-        super().__init__()
-        bins, inside = _bins_of(centers)
-        num_bands, width = bins.shape
-        self.register_buffer("places", _places(inside.repeat_interleave(2, dim=1)), persistent=False)
-        num_values = int(inside.sum())
-        self.weight = nn.Parameter(torch.empty(2 * num_values, feature_dim))
-        self.bias = nn.Parameter(torch.empty(2 * num_values, 1))
-        nn.init.normal_(self.weight, std=1e-4)
-        with torch.no_grad():
-            self.bias.view(-1, 2).copy_(torch.tensor([1.0, 0.0]))
-        places = torch.arange(num_bands * width).view(num_bands, width)
-        num_bins = centers[-1] + 1
-        # Where among all values of all bands each bin finds that of the band below and of the band above it.
-        below, above, share = (torch.zeros(num_bins, dtype=kind) for kind in (torch.long, torch.long, torch.float32))
-        for band, (center, following) in enumerate(zip(centers, centers[1:], strict=False)):
-            for place in range(center, following + (following == centers[-1])):
-                below[place] = places[band][(bins[band] == place) & inside[band]][0]
-                above[place] = places[band + 1][(bins[band + 1] == place) & inside[band + 1]][0]
-                share[place] = (place - center) / (following - center)
-        for name, buffer in (("below", below), ("above", above), ("share", share)):
-            self.register_buffer(name, buffer, persistent=False)
-
-    def forward(self, features: Tensor) -> Tensor:
-        """Return the complex64 mask (B, F, T) for features (B, T, N, D)."""
-        weight, bias = _padded(self.weight, self.places), _padded(self.bias, self.places)[..., 0]
-        values = torch.einsum("btnd,nwd->btnw", rms_norm(features), weight).float() + bias
-        values = values.reshape(*values.shape[:2], -1, 2)
-        share = self.share[:, None]
-        mask = (1 - share) * values[:, :, self.below] + share * values[:, :, self.above]
-        return torch.view_as_complex(mask).transpose(1, 2)
-
-
-def _bins_of(centers: tuple[int, ...]) -> tuple[Tensor, Tensor]:
-    """Return the bins of each band, from centre to centre of its neighbours, (N, W); and which are no padding."""
-    first = (centers[0], *centers[:-1])
-    last = (*centers[1:], centers[-1])
-    width = max(end - start + 1 for start, end in zip(first, last, strict=True))
-    bins = torch.tensor(first)[:, None] + torch.arange(width)
-    inside = bins <= torch.tensor(last)[:, None]
-    return torch.where(inside, bins, 0), inside
-
-
-def _places(has_weight: Tensor) -> Tensor:
-    """Return where each of the padded weights (N, W) is among those that there are; padding comes behind them."""
-    number = has_weight.flatten().cumsum(0).view(has_weight.shape) - 1
-    return torch.where(has_weight, number, has_weight.sum())
-
-
-def _padded(weight: Tensor, places: Tensor) -> Tensor:
-    """Return weights (M, D) in their places (N, W, D); the padding is zero, and is no weight."""
-    return nn.functional.pad(weight, (0, 0, 0, 1))[places]
 
 
 class Block(nn.Module):

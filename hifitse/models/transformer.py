@@ -24,8 +24,10 @@ def rotate(features: Tensor, positions: Tensor) -> Tensor:
     half = features.shape[-1] // 2
     exponents = torch.arange(half, device=features.device, dtype=torch.float32) / half
     angles = positions.to(torch.float32)[:, None] * _LONGEST_PERIOD**-exponents
-    cos, sin = angles.cos().to(features.dtype), angles.sin().to(features.dtype)
-    low, high = features[..., :half], features[..., half:]
+    # Of complex numbers torch.compile makes no part of another operation: one sine of each angle, not one an element.
+    turns = torch.view_as_real(torch.polar(torch.ones_like(angles), angles))
+    cos, sin = turns.to(features.dtype).movedim(-1, 0).contiguous()
+    low, high = features.chunk(2, dim=-1)
     return torch.cat([low * cos - high * sin, low * sin + high * cos], dim=-1)
 
 
@@ -76,7 +78,7 @@ class Attention(nn.Module):
     def _rotated(self, features: Tensor, positions: Tensor) -> Tensor:
         if self.num_rotary == features.shape[-1]:
             return rotate(features, positions)
-        turned, plain = features[..., : self.num_rotary], features[..., self.num_rotary :]
+        turned, plain = features.split_with_sizes([self.num_rotary, features.shape[-1] - self.num_rotary], dim=-1)
         return torch.cat([rotate(turned, positions), plain], dim=-1)
 
     def heads(self, features: Tensor) -> Tensor:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hifitse.config.bands import Bands, band_problem, generated_bands, hifi_tse_48k
+from hifitse.config.bands import Bands, band_problem, generated_bands, hifi_tse_48k, mel_centers
 from hifitse.errors import HifitseError
 
 
@@ -57,3 +57,11 @@ def test_generated_refuses_what_does_not_fit() -> None:
 def test_problems(bands: Bands, expected: str | None) -> None:
     found = band_problem(bands, 10)
     assert (found is None) if expected is None else (found is not None and expected in found)
+
+
+@pytest.mark.parametrize(("num_bins", "num_bands", "rate"), [(1025, 32, 48000), (257, 24, 16000), (129, 64, 8000)])
+def test_mel_centers_ascend_from_end_to_end_and_widen(num_bins: int, num_bands: int, rate: int) -> None:
+    centers = mel_centers(num_bins, num_bands, rate)
+    gaps = [high - low for low, high in zip(centers, centers[1:], strict=False)]
+    assert (len(centers), centers[0], centers[-1]) == (num_bands, 0, num_bins - 1)
+    assert min(gaps) >= 2 and gaps[0] <= gaps[-1]

@@ -4,9 +4,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from hifitse.config.bands import mel_centers
 from hifitse.config.model import BandAttentionConfig, StftConfig
-from hifitse.models.band_attention import BandAttentionModel, MelDecoder, MelEncoder
+from hifitse.models.band_attention import BandAttentionModel
 from hifitse.models.build import build_model, num_parameters
 
 SMALL = BandAttentionConfig(
@@ -76,39 +75,3 @@ def test_it_is_captured_whole(recompute: bool) -> None:
     mixture, reference = noise(2, 2048), noise(2, 1536, seed=1)
     compiled = torch.compile(model, fullgraph=True, backend="eager")
     torch.testing.assert_close(compiled(mixture, reference), model(mixture, reference), rtol=0, atol=0)
-
-
-# Bands
-
-
-@pytest.mark.parametrize(("num_bins", "num_bands", "rate"), [(1025, 32, 48000), (257, 24, 16000), (129, 64, 8000)])
-def test_centers_ascend_from_end_to_end_and_widen(num_bins: int, num_bands: int, rate: int) -> None:
-    centers = mel_centers(num_bins, num_bands, rate)
-    gaps = [high - low for low, high in zip(centers, centers[1:], strict=False)]
-    assert (len(centers), centers[0], centers[-1]) == (num_bands, 0, num_bins - 1)
-    assert min(gaps) >= 2 and gaps[0] <= gaps[-1]
-
-
-def test_a_band_reads_its_own_bins_alone_and_a_bin_is_written_by_two_bands() -> None:
-    centers = (0, 2, 5, 9)
-    encoder, decoder = MelEncoder(centers, 3), MelDecoder(centers, 3)
-    spectrum = torch.zeros(1, 10, 1, dtype=torch.complex64)
-    silent = encoder(spectrum, torch.ones(1, 1, 1))
-    reads = {}
-    for bin_ in range(10):
-        heard = spectrum.clone()
-        heard[0, bin_] = 1 + 1j
-        changed = (encoder(heard, torch.ones(1, 1, 1)) - silent).abs().amax(dim=(0, 1, 3)) > 1e-3
-        reads[bin_] = changed.nonzero().flatten().tolist()
-    assert reads == {
-        0: [0, 1], 1: [0, 1], 2: [0, 1, 2], 3: [1, 2], 4: [1, 2],
-        5: [1, 2, 3], 6: [2, 3], 7: [2, 3], 8: [2, 3], 9: [2, 3],
-    }  # fmt: skip
-    with torch.no_grad():
-        decoder.bias.zero_()
-        decoder.weight.fill_(1.0)
-    features = torch.zeros(1, 1, 4, 3)
-    features[:, :, 1] = 1
-    mask = decoder(features)[0, :, 0].real
-    expected = torch.tensor([0, 0.5, 1, 2 / 3, 1 / 3, 0, 0, 0, 0, 0])
-    torch.testing.assert_close(mask / mask.max(), expected, rtol=0, atol=1e-5)
