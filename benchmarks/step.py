@@ -1,6 +1,7 @@
 """What a training adds to its kernels: a step of every model, the same in a bare loop, and the kernels alone.
 
     python benchmarks/step.py [--models compact attention ...] [--config demo] [--steps 8] [--out FILE]
+    python benchmarks/step.py --steps 3 --models "attention, 48 kHz" "band_attention, 48 kHz, compiled"    # ten minutes
 
 kernels: the time in matrix products, attention, LSTMs and Fourier transforms, as a share that a profiler measures.
 bare: forward, objective, backward, clipping, optimizer and EMA on batches that are there; what anyone would write.
@@ -34,7 +35,16 @@ from hifitse.training.step import TrainingSession, train_step
 os.environ["KINETO_LOG_LEVEL"] = "5"  # the profiler talks a lot
 KERNELS = ("mm", "attention", "lstm", "rnn", "mkldnn", "fft", "linear", "convolution")
 """Parts of the names of operations that do the arithmetic; all else moves numbers or is elementwise."""
-MODELS = {
+AT_48K = [
+    "audio.sample_rate=48000",
+    "audio.mixture_seconds=4",
+    "audio.reference_seconds=4",
+    "train.optimizer={kind: muon}",
+    "train.batch_size=2",
+    "train.micro_batch_size=1",
+]
+"""Steps of two scenes of 4 s, one after the other: networks of a size for that take seconds for one."""
+OF_DEMO = {
     "compact": ["train.optimizer={kind: adamw}"],
     "attention": ["model={kind: attention}", "train.optimizer={kind: muon}"],
     "attention, bfloat16": ["model={kind: attention}", "train.optimizer={kind: muon}", "train.precision=bfloat16"],
@@ -57,6 +67,20 @@ MODELS = {
         "lstm_hidden: 32, num_blocks: 2, num_heads: 2, reinject_at: []}",
         "train.batch_size=4",
         "train.micro_batch_size=4",
+    ],
+}
+"""Small networks, in the settings of the demo."""
+MODELS = OF_DEMO | {
+    "attention, 48 kHz": [
+        *AT_48K,
+        "model={kind: attention, stft: {n_fft: 2048, window: 2048, hop: 512}, feature_dim: 512, num_layers: 4, "
+        "num_heads: 8, hidden_dim: 1024}",
+    ],
+    "band_attention, 48 kHz": [*AT_48K, "model={kind: band_attention, activation_checkpointing: false}"],
+    "band_attention, 48 kHz, compiled": [
+        *AT_48K,
+        "model={kind: band_attention, activation_checkpointing: false}",
+        "train.compile=true",
     ],
 }
 
@@ -122,7 +146,7 @@ def measure(settings: Sequence[str], config: str, steps: int) -> dict[str, float
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--models", nargs="+", choices=[*MODELS], default=list(MODELS))
+    parser.add_argument("--models", nargs="+", choices=[*MODELS], default=list(OF_DEMO))
     parser.add_argument("--config", default="demo")
     parser.add_argument("--steps", type=int, default=8)
     add_out(parser)
