@@ -37,7 +37,8 @@ class MelEncoder(nn.Module):
         self.register_buffer("members", (members / members.sum(dim=1, keepdim=True)).T.contiguous(), persistent=False)
         self.weight = _weights_of_bands(counts, feature_dim)
         self.complex_weight = _weights_of_bands([2 * count for count in counts], feature_dim)
-        self.bias = nn.Parameter(torch.zeros(len(centers), feature_dim))
+        self.bias = nn.Parameter(torch.empty(len(centers), feature_dim))
+        nn.init.zeros_(self.bias)
 
     def forward(self, spectrum: Tensor, level: Tensor) -> Tensor:
         """Return features (B, T, N, D) of a complex spectrum (B, F, T) of a waveform with this RMS (B, 1, 1)."""
@@ -97,8 +98,10 @@ class MelDecoder(nn.Module):
 
 def _weights_of_bands(sizes: list[int], feature_dim: int) -> nn.Parameter:
     """Return weights as in a Linear of each band's own size, one below the other."""
-    parts = [torch.empty(size, feature_dim).uniform_(-(size**-0.5), size**-0.5) for size in sizes]
-    return nn.Parameter(torch.cat(parts))
+    weights = nn.Parameter(torch.empty(sum(sizes), feature_dim))
+    for part, size in zip(torch.split(weights, sizes), sizes, strict=True):
+        nn.init.uniform_(part, -(size**-0.5), size**-0.5)
+    return weights
 
 
 def _members(centers: tuple[int, ...]) -> Tensor:
