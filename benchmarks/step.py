@@ -154,9 +154,9 @@ def main() -> None:
     torch.set_num_threads(1)
     found = {name: measure(MODELS[name], options.config, options.steps) for name in options.models}
     table = Table(title=f"{machine()}; medians of {options.steps}")
-    table.add_column("model", no_wrap=True)
-    for column in ("bare, s", "step, s", "step / bare", "step / kernels", "training, s", "waiting"):
-        table.add_column(column)
+    table.add_column("model", width=15)
+    for column in ("bare, s", "step, s", "step /\nbare", "step /\nkernels", "training,\ns", "waiting"):
+        table.add_column(column, no_wrap=True)
     for name, figures in found.items():
         times = [f"{figures[key]:.3f}" for key in ("bare", "step", "step over bare", "step over kernels")]
         table.add_row(name, *times, f"{figures['training']:.3f}", f"{figures['waiting']:.1%}")
