@@ -22,7 +22,7 @@ def main() -> None:
     try:
         code = _main()
     except signals.SignalReceived as received:
-        # Before the command began, or while its end was being told.
+        # Before the command began, or while its end was being reported.
         code = received.exit_code
         with contextlib.suppress(OSError):
             os.write(2, b"interrupted\n")

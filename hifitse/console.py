@@ -20,7 +20,7 @@ out = Console(highlight=False, emoji=False)
 err = Console(stderr=True, highlight=False, emoji=False)
 _printed_json = False
 _said: list[str] = []
-"""What was told to people, as long as no file takes it."""
+"""What was shown to people, as long as no file takes it."""
 _log: int | None = None
 """Descriptor of the file that takes it, too."""
 _MOST_SAID = 1000

@@ -186,9 +186,7 @@ METRICS = {
             "is_false_extraction",
             "share of TA outputs within 10 dB of the mixture",
         ),
-        Metric(
-            "presence_eer", "", "lower", None, "equal error rate of presence, told by output level over mixture level"
-        ),
+        Metric("presence_eer", "", "lower", None, "equal error rate of presence, by output level over mixture level"),
     )
 }
 MAIN_METRICS = list(METRICS)[:6]

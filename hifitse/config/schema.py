@@ -175,7 +175,7 @@ class Config(Section):
     retention: RetentionConfig = RetentionConfig()
     """Which checkpoints stay on the disk."""
     tracking: Annotated[tuple[TrackingConfig, ...], Field(max_length=10)] = (TensorBoardConfig(kind="tensorboard"),)
-    """The tools that are told of the training, one of a kind; []: none."""
+    """The tools that the training is reported to, one of a kind; []: none."""
 
     on_event: Annotated[tuple[Text, ...], Field(max_length=100)] = ()
     """A command and its arguments, run on this machine for each event of the run, which it gets as JSON on its

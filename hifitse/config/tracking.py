@@ -1,4 +1,4 @@
-"""What other tools are told of a training; each has a section of its own kind."""
+"""The tools that a training is reported to; each has a section of its own kind."""
 
 from typing import Annotated, Literal
 

@@ -1,4 +1,4 @@
-"""What belongs together, told by names: positions of one room, channels of one recording session, chapters of a reader.
+"""What belongs together, by names: positions of one room, channels of one recording session, chapters of a reader.
 
 Voices of one scene share a room, and nothing that belongs together is on both sides of the split.
 """

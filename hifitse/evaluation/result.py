@@ -129,7 +129,7 @@ def read_result(run: Run, step: int) -> ValidationResult:
 
 
 def readable_results(run: Run) -> list[ValidationResult]:
-    """Return the results of a run, ascending by step; those that cannot be read are left out, and told."""
+    """Return the results of a run, ascending by step; those that cannot be read are left out with a warning."""
     found = []
     for step in run.validation_steps():
         try:

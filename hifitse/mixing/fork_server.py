@@ -25,7 +25,7 @@ from hifitse.errors import HifitseError
 from hifitse.mixing.batch import MicroBatch
 
 ASSIGNMENT = struct.Struct("<II")
-"""What a loader process is told: its number, and how many there are. With it come its connection and the job."""
+"""What a loader process is given: its number, and how many there are. With it come its connection and the job."""
 LENGTH = struct.Struct("<Q")
 """What every message begins with: the length of its pickled part. The samples follow, as they lie in memory."""
 

@@ -31,7 +31,7 @@ class EventLog:
         Args:
             kind: started, resumed, finished, paused, sick (a guard found a validation unhealthy), skipped, rollback,
                 save_failed, saved, exam_failed (a validation result could not be written), loader_failed,
-                config_changed, restored, deleted, retention_failed, tracking_failed (a tool could not be told) or
+                config_changed, restored, deleted, retention_failed, tracking_failed (a tool could not be reached) or
                 on_event_failed.
             step: completed steps.
             details: further figures; not shown.
@@ -40,7 +40,7 @@ class EventLog:
         self.info(f"warning: {message}" if kind in _WARNINGS else message)
 
     def record(self, kind: str, step: int, message: str, **details: Any) -> None:
-        """Record an event without showing it: cleaned, initialized; stopped, interrupted and failed, which the command reports."""
+        """Record an event unshown: cleaned, initialized; stopped, interrupted and failed, which the command reports."""
         now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         event = {"time": now, "kind": kind, "step": step, "message": message, **details}
         self.log.append(event)

@@ -20,7 +20,7 @@ _MOST_CHARACTERS = 200
 
 
 class Follower:
-    """The thread. What fails is told once and tried again until the end, from what was noted as sent."""
+    """The thread. What fails is reported once and tried again until the end, from what was noted as sent."""
 
     def __init__(self, kind: str, num_scenes: int, connect: Callable[[], Tracker], run: TrackedRun) -> None:
         self.kind, self.num_scenes, self.connect, self.run = kind, num_scenes, connect, run
@@ -70,7 +70,7 @@ class Follower:
         while True:
             is_last = self._ending.is_set()
             if is_last:
-                # Those that were written before the end was told.
+                # Those that were written before the end was reported.
                 newest, offset = self._read(offset)
                 rows += newest
             while self._heard:

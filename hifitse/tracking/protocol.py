@@ -1,4 +1,4 @@
-"""What every tool is told, and what it has to be able to do."""
+"""What is reported to every tool, and what it has to be able to do."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -43,7 +43,7 @@ class TrackedRun:
 
 
 class Tracker(Protocol):
-    """A run in a tool. Any method may raise anything: it is told once, and tried again later."""
+    """A run in a tool. Any method may raise anything: it is reported once, and tried again later."""
 
     def begin(self) -> str:
         """Begin a run, with its configuration, and return its id."""

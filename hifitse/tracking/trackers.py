@@ -1,4 +1,4 @@
-"""All tools that a training is told to."""
+"""All tools that a training is reported to."""
 
 import functools
 import importlib

@@ -85,7 +85,7 @@ def test_two_processes_share_a_sweep_one_is_killed_and_the_best_trial_is_trained
     assert {trial["state"] for trial in found["trials"]} <= {"complete", "pruned"}
     assert left and f"trial {int(left.name[-3:])}: goes on" in err
     assert "interrupted" in [event.kind for event in read_events(left)], "it was ended in order, and resumed"
-    assert err.count("tp_si_sdri ") >= 6, "a line for each trial, the victim told its own"
+    assert err.count("tp_si_sdri ") >= 6, "a line for each trial, the victim reported its own"
 
     values = [trial["value"] for trial in found["trials"] if trial["state"] == "complete"]
     assert values == sorted(values, reverse=True) and found["best"] == found["trials"][0]

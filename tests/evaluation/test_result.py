@@ -119,4 +119,4 @@ def test_only_those_of_the_same_scenes_up_to_a_step_compare(run: Run, capsys: py
     told = capsys.readouterr().err
     assert told.startswith(f"warning: left out: {run.validation_path(6)}: unreadable (") and told.count("\n") == 1
     comparable_results(run, "scenes", 8)
-    assert capsys.readouterr().err == "", "told once"
+    assert capsys.readouterr().err == "", "reported once"

@@ -1,4 +1,4 @@
-"""The heartbeat of a training: where it is, told to whoever can read its folder."""
+"""The heartbeat of a training: where it is, for whoever can read its folder."""
 
 import json
 import time

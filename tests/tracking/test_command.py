@@ -39,7 +39,7 @@ def test_a_command_that_fails_says_why(command: list[str], reason: str) -> None:
     with EventCommand(command) as events:
         events.send(EVENT)
     assert events.failed() == [(EVENT, reason)]
-    assert events.failed() == [], "each failure is told once"
+    assert events.failed() == [], "each failure is reported once"
 
 
 def test_one_that_hangs_is_ended_with_all_that_it_started(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,7 +18,7 @@ from tests.tracking.holdings import in_place, in_tensorboard
 
 
 def assert_equal(run: Run, trained: Path) -> None:
-    """The training was as one that nobody was told of."""
+    """The training was as one that is reported to nobody."""
     ours, theirs = (load_header(each.checkpoint_path(12))[0].digests for each in (run, Run(trained)))
     assert ours == theirs and exact_metrics(run) == exact_metrics(Run(trained))
 
