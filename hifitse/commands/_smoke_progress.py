@@ -13,8 +13,8 @@ _LONG_SECONDS = 600.0
 class SmokeProgress:
     """Called with the result of each step."""
 
-    def __init__(self, stop_at: int) -> None:
-        self.time_left = TimeLeft(stop_at)
+    def __init__(self, stop_at: int, compiles: bool) -> None:
+        self.time_left = TimeLeft(stop_at, compiles)
         self.last_step_at = self.last_line_at = time.monotonic()
 
     def __call__(self, result: StepResult) -> None:

@@ -69,7 +69,7 @@ def smoke(
     if not json:
         _show_findings(audit.findings)
     announce(session, first_step + steps)
-    checks = [audit_check(audit), *smoke(session, steps, SmokeProgress(first_step + steps))]
+    checks = [audit_check(audit), *smoke(session, steps, SmokeProgress(first_step + steps, settings.train.compile))]
     passed = all(check.passed for check in checks)
     if json:
         findings = [finding.to_json() for finding in audit.findings]

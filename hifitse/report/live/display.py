@@ -30,7 +30,7 @@ class TrainingDisplay:
         self.rows: list[Row] = []
         self.beat: Heartbeat | None = None
         self.state = "training"
-        self.time_left = TimeLeft(stop_at)
+        self.time_left = TimeLeft(stop_at, self.config.train.compile)
         self.last_line_at = time.monotonic()
         self.live = Live(console=err, get_renderable=self.view, refresh_per_second=2) if err.is_terminal else None
 

@@ -17,24 +17,24 @@ _OF_TRAIN_SPEAKERS = ("tp_si_sdr", "tp_si_sdri", "rms_ratio", "ta_suppression_db
 class TimeLeft:
     """Estimates once, from real steps, how long the rest takes.
 
-    The first step also pays for starting up, so it counts only if it is long.
+    The first step also pays for starting up, so it counts only if it is long, and not where it compiles the network.
     """
 
-    def __init__(self, stop_at: int) -> None:
-        self.stop_at = stop_at
+    def __init__(self, stop_at: int, compiles: bool) -> None:
+        self.stop_at, self.compiles = stop_at, compiles
         self.num_steps = 0
         self.seconds = 0.0
         self.is_first = True
-        self.is_told = False
+        self.is_known = False
 
     def step(self, step: int, seconds: float) -> str | None:
         """Take note of a step; return the estimate in words when there is one for the first time."""
-        if not self.is_first or seconds > _SECONDS_TO_ESTIMATE:
+        if not self.is_first or (seconds > _SECONDS_TO_ESTIMATE and not self.compiles):
             self.num_steps, self.seconds = self.num_steps + 1, self.seconds + seconds
         self.is_first = False
-        if self.is_told or self.seconds < _SECONDS_TO_ESTIMATE:
+        if self.is_known or self.seconds < _SECONDS_TO_ESTIMATE:
             return None
-        self.is_told = True
+        self.is_known = True
         return f"about {duration(self.remaining_seconds(step))} left ({self.seconds / self.num_steps:.3g} s a step)"
 
     def remaining_seconds(self, step: int) -> float:
