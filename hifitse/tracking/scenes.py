@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import soundfile as sf
+import torch
 from numpy.typing import NDArray
-from scipy.signal import stft
 
 _WINDOW, _NUM_COLUMNS, _RANGE_DB = 512, 400, 80.0
 
@@ -71,6 +71,8 @@ def _level_db(samples: NDArray[np.float32]) -> NDArray[np.floating]:
     """Return the spectrogram of (L,), the highest frequency first."""
     window = min(_WINDOW, len(samples))
     hop = min(window, max(1, len(samples) // _NUM_COLUMNS))
-    spectrum = np.abs(stft(samples, nperseg=window, noverlap=window - hop)[2])
-    level: NDArray[np.floating] = 20 * np.log10(spectrum[::-1] + 1e-7)
+    # Not by scipy.signal, which takes longer to import than all else here but torch.
+    waveform, shape = torch.from_numpy(samples), torch.hann_window(window)
+    spectrum = torch.stft(waveform, window, hop, window=shape, pad_mode="constant", return_complex=True)
+    level: NDArray[np.floating] = 20 * np.log10(spectrum.abs().numpy()[::-1] / (window / 2) + 1e-7)
     return level
