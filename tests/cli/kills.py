@@ -121,13 +121,15 @@ class Torture:
             # A training goes on without a loader, but not without a rank.
             expected = {0} if self.what == "loader" else ENDS | {1}
         assert code in expected, f"{number.name}: exit code {code}, see {self.folder}/log"
-        if code in (130, 143) and (rows := read_metrics(run)):
+        has_begun = any(event.kind in ("started", "resumed") for event in read_events(run)[self.num_events :])
+        if code in (130, 143) and has_begun and (rows := read_metrics(run)):
             assert run.checkpoint_steps()[-1] == rows[-1].step, f"{number.name} costs no step"
         return code
 
     def _start(self, run: Run, every: int) -> int:
         settings = ("--set", "train.total_steps=24", "--set", f"train.checkpoint_every={every}")
         command = ["resume"] if run.exists() else ["train", "--config", str(TINY), *settings]
+        self.num_events = len(read_events(run))
         is_ready, ready = os.pipe()
         process = os.fork()
         if process == 0:
