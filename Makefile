@@ -38,7 +38,7 @@ test: $(INSTALLED)
 
 # 1 500 odd configurations, records, models and files, 280 kills and signals: a quarter of an hour. `make test` has some.
 attack: $(INSTALLED)
-	$(BIN)/pytest -m attack -rP
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m attack -rP
 
 # A thousand kills, and signals at random moments: an hour.
 torture: $(INSTALLED)
