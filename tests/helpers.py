@@ -11,7 +11,7 @@ import numpy as np
 import soundfile as sf
 
 from hifitse.config.files import BUNDLED
-from hifitse.json_log import append_bytes, json_lines, read_rows
+from hifitse.json_log import append_bytes, json_lines
 
 DATA = Path(__file__).parent / "data"
 DEMO_CORPUS = BUNDLED / "demo_corpus"
@@ -59,11 +59,6 @@ def make_strangers(root: Path) -> Path:
     for folder in SPEECH.iterdir():
         (root / f"stranger_{folder.name}").symlink_to(folder)
     return root
-
-
-def exact_rows(path: Path) -> list[dict[str, object]]:
-    """Return the rows of a metrics log without what is of the machine and the hour."""
-    return [{name: value for name, value in row.items() if name != "machine"} for row in read_rows(path)]
 
 
 def append_rows(path: Path, *rows: dict[str, object]) -> None:

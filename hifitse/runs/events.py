@@ -40,7 +40,10 @@ class EventLog:
         self.info(f"warning: {message}" if kind in _WARNINGS else message)
 
     def record(self, kind: str, step: int, message: str, **details: Any) -> None:
-        """Record an event unshown: cleaned, initialized; stopped, interrupted and failed, which the command reports."""
+        """Record an event without showing it.
+
+        These are cleaned and initialized, and stopped, interrupted and failed, which the command reports.
+        """
         now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         event = {"time": now, "kind": kind, "step": step, "message": message, **details}
         self.log.append(event)

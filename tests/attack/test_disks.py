@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers import TINY, exact_rows
+from hifitse.runs.records import exact_metrics
+from hifitse.runs.run import Run
+from tests.helpers import TINY
 
 # 16 MB are kept free, so that some checkpoints fit, and then no more.
 SCRIPT = """
@@ -29,6 +31,5 @@ def test_a_run_on_a_full_disk_goes_on_when_there_is_room(trained: Path, tmp_path
     )
     assert done.returncode == 0, done.stderr
     assert "MB, the disk has" in done.stderr and "Traceback" not in done.stderr
-    rows = tmp_path / "metrics.jsonl"
-    rows.write_text(done.stdout)
-    assert exact_rows(rows) == exact_rows(trained / "metrics.jsonl")
+    (tmp_path / "metrics.jsonl").write_text(done.stdout)
+    assert exact_metrics(Run(tmp_path)) == exact_metrics(Run(trained))

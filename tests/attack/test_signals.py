@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from hifitse.checkpoint.file import load_header
+from hifitse.runs.records import exact_metrics
 from hifitse.runs.run import Run
 from tests.attack.target import Target
 from tests.attack.victim import Victim
-from tests.helpers import exact_rows
 
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGKILL, signal.SIGHUP, signal.SIGKILL, signal.SIGINT)
 ENDS = (0, 130, 143, -signal.SIGKILL)
@@ -43,7 +43,7 @@ def outcome(folder: Path) -> dict[str, object]:
         if path.suffix == ".safetensors":
             found[name] = load_header(path)[0].digests
         elif path.name == "metrics.jsonl":
-            found[name] = exact_rows(path)
+            found[name] = exact_metrics(Run(path.parent))
         elif path.suffix == ".json" or path.name == "config.yaml":
             found[name] = path.read_text()
     events = (folder / "runs/v/events.jsonl").read_text().splitlines()
